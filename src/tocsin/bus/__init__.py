@@ -1,0 +1,1 @@
+"""Who is woken. A message only makes sooner what a timer would find in the database anyway."""

@@ -1,0 +1,56 @@
+"""What a channel is: one way to tell someone. Knows no other channel, no store, no schedule.
+
+A channel sends one message once. When, to whom, how often and in which words is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from pydantic import BaseModel
+
+from tocsin.core.alerting import Message
+from tocsin.lib.http import HttpEngine
+
+
+class DeliveryError(Exception):
+    """The message was not delivered. ``str()`` is shown to people and never holds a secret."""
+
+
+class Retryable(DeliveryError):
+    """It may work later. ``retry_after_s`` when the other side named a time."""
+
+    def __init__(self, detail: str, retry_after_s: float | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+class Refused(DeliveryError):
+    """It will never work as it is: gone, forbidden, malformed. Not tried again."""
+
+
+S = TypeVar("S", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """What channels share: the outbound HTTP engine with its guard."""
+
+    http: HttpEngine
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelKind(Generic[S]):
+    """One row of ``CHANNELS``.
+
+    ``deliver(settings, message, carrier)`` returns a short line on what the other side answered, or raises a
+    ``DeliveryError``. The frame sets the deadline; a timeout there is ``Retryable``. Fields of ``settings``
+    typed ``SecretStr`` are encrypted at rest and never shown again.
+    """
+
+    kind: str
+    title: str
+    settings: type[S]
+    deliver: Callable[[S, Message, Carrier], Awaitable[str]]

@@ -1,0 +1,1 @@
+"""tocsin …: the command line."""

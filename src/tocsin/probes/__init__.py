@@ -1,0 +1,1 @@
+"""Is it up? One file per kind of target, and this table."""

@@ -1,0 +1,397 @@
+"""The tables, once, for every engine. Times are epoch milliseconds (UTC) in BIGINT; secrets are ciphertext.
+
+Knows no query and no engine. Every index names the query it serves.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite gives only INTEGER PRIMARY KEY an automatic value; PostgreSQL gets a BIGINT identity.
+_Id = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _id() -> Column[int]:
+    return Column("id", _Id, Identity(), primary_key=True)
+
+
+# ── what is registered ────────────────────────────────────────────────────────────────────────────────
+
+targets = Table(
+    "targets",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False),
+    Column("slug", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("description", Text, nullable=False, server_default=""),
+    Column("settings", JSON, nullable=False),  # the kind's own fields, secrets left out
+    Column("secrets", LargeBinary),  # the kind's secret fields, one encrypted JSON object; NULL: none
+    Column("interval_ms", BigInteger, nullable=False),
+    Column("timeout_ms", BigInteger, nullable=False),
+    Column("recheck_ms", BigInteger, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("tags", JSON, nullable=False),
+    Column("group_name", Text, nullable=False, server_default=""),
+    Column("assertions", JSON, nullable=False),
+    Column("failures_to_down", SmallInteger, nullable=False),
+    Column("passes_to_up", SmallInteger, nullable=False),
+    Column("warnings_to_degraded", SmallInteger, nullable=False),
+    Column("degraded_above_ms", Float),
+    Column("certificate_warning_days", SmallInteger),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("deleted_ms", BigInteger),  # set at once by a delete; the keeper removes row and history later
+    Column("revision", BigInteger, nullable=False),
+    # workers: what changed since revision N
+    Index("ix_targets_revision", "revision"),
+    # list and look-up by slug; a deleted target frees its slug
+    Index(
+        "uq_targets_slug_live",
+        "slug",
+        unique=True,
+        sqlite_where=text("deleted_ms IS NULL"),
+        postgresql_where=text("deleted_ms IS NULL"),
+    ),
+)
+
+# One row: the last revision given out. Taken with UPDATE … RETURNING, so revisions commit in order.
+revisions = Table(
+    "revisions",
+    metadata,
+    Column("name", Text, primary_key=True),  # 'targets'
+    Column("value", BigInteger, nullable=False),
+)
+
+locations = Table(
+    "locations",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False, unique=True),
+)
+
+heartbeat_tokens = Table(
+    "heartbeat_tokens",
+    metadata,
+    Column("token", Text, primary_key=True),  # a UUID; the address a job calls is /ping/<token>
+    Column("target_id", ForeignKey("targets.id", ondelete="CASCADE"), nullable=False, unique=True),
+)
+
+heartbeat_pings = Table(
+    "heartbeat_pings",
+    metadata,
+    _id(),
+    Column("target_id", BigInteger, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),  # start | success | fail | log
+    Column("exit_code", SmallInteger),
+    Column("run_id", Text),  # the caller's rid, pairs a start with its end
+    Column("duration_ms", BigInteger),  # from the matching start, where there was one
+    Column("remote", Text, nullable=False, server_default=""),
+    Column("user_agent", Text, nullable=False, server_default=""),
+    Column("body", LargeBinary),  # first 10 kB of what the job sent
+    # target page: the last pings; a success looks up its start
+    Index("ix_heartbeat_pings_target_at", "target_id", "at_ms"),
+)
+
+# ── evidence: what was seen ───────────────────────────────────────────────────────────────────────────
+
+checks = Table(
+    "checks",
+    metadata,
+    # Fixed-width columns first and widest first: PostgreSQL pads between, SQLite does not care.
+    Column("at_ms", BigInteger, nullable=False),  # the slot it was scheduled for
+    Column("target_id", Integer, nullable=False),
+    Column("latency_us", Integer),  # NULL: nothing was timed
+    Column("dns_us", Integer),
+    Column("connect_us", Integer),
+    Column("tls_us", Integer),
+    Column("first_byte_us", Integer),
+    Column("transfer_us", Integer),
+    Column("location_id", SmallInteger, nullable=False),
+    Column("result", SmallInteger, nullable=False),  # core.outcome.Result
+    Column("error", Text),  # NULL when it passed
+    # one slot is recorded once; serves a target's checks by time, and its newest check
+    Index("pk_checks", "target_id", "at_ms", "location_id", unique=True),
+)
+
+evidence = Table(
+    "evidence",
+    metadata,
+    Column("target_id", Integer, primary_key=True, autoincrement=False),
+    Column("at_ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("location_id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("document", LargeBinary, nullable=False),  # zlib-compressed JSON
+)
+
+# One row per rolled-up hour or day. Latency covers checks that passed or warned.
+_ROLLUP_COLUMNS = (
+    "checks",
+    "passed",
+    "warned",
+    "unmeasured",
+)
+
+
+def _rollup(name: str) -> Table:
+    return Table(
+        name,
+        metadata,
+        Column("target_id", Integer, primary_key=True, autoincrement=False),
+        Column("start_ms", BigInteger, primary_key=True, autoincrement=False),
+        *(Column(column, Integer, nullable=False) for column in _ROLLUP_COLUMNS),
+        Column("timed", Integer, nullable=False),  # how many latencies are in sum, min, max and sketch
+        Column("latency_sum_us", BigInteger, nullable=False),
+        Column("latency_min_us", Integer),
+        Column("latency_max_us", Integer),
+        # dns, connect, tls, first byte, transfer: ten little-endian int64, five sums then five counts
+        Column("phases", LargeBinary, nullable=False),
+        Column("sketch", LargeBinary, nullable=False),  # core.sketch
+    )
+
+
+check_hours = _rollup("check_hours")
+check_days = _rollup("check_days")
+
+# Up to where raw checks have been folded into hours, and hours into days. Checks that arrive for a time
+# before the mark are put into late_checks in the transaction that stores them.
+rollup_marks = Table(
+    "rollup_marks",
+    metadata,
+    Column("name", Text, primary_key=True),  # 'check_hours' | 'check_days'
+    Column("through_ms", BigInteger, nullable=False),
+)
+
+late_checks = Table(
+    "late_checks",
+    metadata,
+    _id(),
+    Column("target_id", Integer, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("result", SmallInteger, nullable=False),
+    Column("latency_us", Integer),
+    Column("dns_us", Integer),
+    Column("connect_us", Integer),
+    Column("tls_us", Integer),
+    Column("first_byte_us", Integer),
+    Column("transfer_us", Integer),
+)
+
+# ── the spine: states and transitions ─────────────────────────────────────────────────────────────────
+
+states = Table(
+    "states",
+    metadata,
+    Column("subject_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("subject_kind", Text, primary_key=True),
+    Column("rule", Text, primary_key=True),
+    Column("location_id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("verdict", Text, nullable=False),
+    Column("since_ms", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("failures", SmallInteger, nullable=False),
+    Column("passes", SmallInteger, nullable=False),
+    Column("warnings", SmallInteger, nullable=False),
+    Column("clean", SmallInteger, nullable=False),
+    Column("run_since_ms", BigInteger, nullable=False),
+    Column("pace_since_ms", BigInteger, nullable=False),
+    Column("last_at_ms", BigInteger, nullable=False),
+    Column("last_latency_us", Integer),
+    Column("due_ms", BigInteger),
+    # the silence sweep: who should have been heard of by now
+    Index("ix_states_due_ms", "due_ms"),
+)
+
+transitions = Table(
+    "transitions",
+    metadata,
+    _id(),
+    Column("subject_kind", Text, nullable=False),
+    Column("subject_id", BigInteger, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("location_id", SmallInteger, nullable=False),
+    Column("before", Text, nullable=False),
+    Column("after", Text, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),  # when it began
+    Column("check_at_ms", BigInteger, nullable=False),  # the check that settled it, for its evidence
+    Column("recorded_ms", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("routed_ms", BigInteger),  # when the alerts service took it; NULL: not yet
+    # uptime and the target page: one subject's transitions by time
+    Index("ix_transitions_subject_at", "subject_kind", "subject_id", "rule", "at_ms"),
+    # overview and timeline: the newest of all
+    Index("ix_transitions_at_ms", "at_ms"),
+    # alerts: what has not been routed yet
+    Index(
+        "ix_transitions_unrouted",
+        "id",
+        sqlite_where=text("routed_ms IS NULL"),
+        postgresql_where=text("routed_ms IS NULL"),
+    ),
+)
+
+# ── who is told ───────────────────────────────────────────────────────────────────────────────────────
+
+channels = Table(
+    "channels",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),  # channels.CHANNELS
+    Column("settings", JSON, nullable=False),  # secrets left out
+    Column("secrets", LargeBinary),  # one encrypted JSON object; NULL: none
+    Column("enabled", Boolean, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+)
+
+rules = Table(
+    "rules",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False, unique=True),
+    Column("enabled", Boolean, nullable=False),
+    Column("is_default", Boolean, nullable=False),
+    Column("target_ids", JSON, nullable=False),  # list of int; with tags both empty: every target
+    Column("tags", JSON, nullable=False),  # list of str; a target matches by id or by any tag
+    Column("events", JSON, nullable=False),  # of down, recovered, degraded, certificate
+    Column("channel_ids", JSON, nullable=False),  # list of int; empty in the default rule: every channel
+    Column("reminder_s", Integer),  # NULL: no reminders
+    Column("created_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+)
+
+# What one rule has to say on one channel about one transition, before it is put into a message.
+notices = Table(
+    "notices",
+    metadata,
+    _id(),
+    Column("rule_id", BigInteger, nullable=False),
+    Column("channel_id", BigInteger, nullable=False),
+    Column("transition_id", BigInteger, nullable=False),
+    Column("event", Text, nullable=False),  # down | recovered | degraded | certificate | reminder
+    Column("created_ms", BigInteger, nullable=False),
+    Column("notification_id", BigInteger),  # NULL: waiting for its message
+    # routing the same transition twice changes nothing; a reminder differs by its time
+    UniqueConstraint("rule_id", "channel_id", "transition_id", "event", "created_ms"),
+    # alerts: what waits, by channel
+    Index(
+        "ix_notices_waiting",
+        "channel_id",
+        "created_ms",
+        sqlite_where=text("notification_id IS NULL"),
+        postgresql_where=text("notification_id IS NULL"),
+    ),
+    # reminders and recoveries: who was told about this transition
+    Index("ix_notices_transition_id", "transition_id"),
+)
+
+notifications = Table(
+    "notifications",
+    metadata,
+    _id(),
+    Column("delivery_key", Text, nullable=False, unique=True),  # the same in every attempt
+    Column("channel_id", BigInteger, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("message", JSON, nullable=False),  # core.alerting.Message
+    Column("status", Text, nullable=False),  # pending | sending | delivered | refused | abandoned
+    Column("attempts", Integer, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("next_attempt_ms", BigInteger, nullable=False),
+    Column("claimed_until_ms", BigInteger),  # a sender that died gives it back by this time
+    Column("finished_ms", BigInteger),
+    # senders: what is due
+    Index(
+        "ix_notifications_due",
+        "next_attempt_ms",
+        sqlite_where=text("finished_ms IS NULL"),
+        postgresql_where=text("finished_ms IS NULL"),
+    ),
+    # settings page: a channel's newest deliveries
+    Index("ix_notifications_channel_created", "channel_id", "created_ms"),
+)
+
+delivery_attempts = Table(
+    "delivery_attempts",
+    metadata,
+    _id(),
+    Column("notification_id", ForeignKey("notifications.id", ondelete="CASCADE"), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("duration_ms", Integer, nullable=False),
+    Column("ok", Boolean, nullable=False),
+    Column("detail", Text, nullable=False),  # what the other side said, never a secret
+    # a notification's attempts, in order
+    Index("ix_delivery_attempts_notification_id", "notification_id", "id"),
+)
+
+# ── who may ───────────────────────────────────────────────────────────────────────────────────────────
+
+users = Table(
+    "users",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False, unique=True),
+    Column("password_hash", Text, nullable=False),  # argon2id
+    Column("scopes", JSON, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("token_hash", LargeBinary, primary_key=True),  # SHA-256 of the cookie
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("seen_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
+    # keeper: sessions that have run out
+    Index("ix_sessions_expires_ms", "expires_ms"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False),
+    Column("key_hash", LargeBinary, nullable=False, unique=True),  # SHA-256 of the key
+    Column("prefix", Text, nullable=False),  # its first characters, to recognize it by
+    Column("scopes", JSON, nullable=False),  # of admin, read, write, ingest
+    Column("created_ms", BigInteger, nullable=False),
+    Column("last_used_ms", BigInteger),
+    Column("revoked_ms", BigInteger),
+)
+
+# Which process does a single-handed job (keeper), until when.
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("until_ms", BigInteger, nullable=False),
+)
