@@ -1,0 +1,155 @@
+"""Every setting, in one model: environment ``TOCSIN_*`` first, then ``tocsin.toml``, then the default.
+
+Holds values only. Nothing here counts, connects or decides.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+IpNetwork = IPv4Network | IPv6Network
+
+
+class Settings(BaseSettings):
+    """Fields read ``TOCSIN_<FIELD>``. Lists are given as comma-separated words."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TOCSIN_",
+        toml_file="tocsin.toml",
+        extra="forbid",
+        frozen=True,
+        # An error must name the field and the rule, never echo what may be a secret.
+        hide_input_in_errors=True,
+    )
+
+    data_dir: Path = Field(Path("tocsin-data"), description="Where the database file and the keys live.")
+    database_url: str = Field(
+        "",
+        description="`sqlite:///…` or `postgresql://…`. Empty: `tocsin.db` in the data directory.",
+        json_schema_extra={"secret": True},
+    )
+    host: str = Field("127.0.0.1", description="Address the web server listens on.")
+    port: int = Field(8080, ge=0, le=65535, description="Port the web server listens on; 0 takes a free one.")
+    public_url: str = Field(
+        "",
+        description="How people reach this server; used in links of messages and for the sign-in cookie. "
+        "Empty: made from host and port.",
+    )
+    location: str = Field("local", min_length=1, max_length=60, description="The vantage point checks run from.")
+
+    admin_password: SecretStr | None = Field(
+        None,
+        min_length=8,
+        description="Password of `admin` on first start. Unset: one is made and printed once.",
+    )
+    secret_key: SecretStr | None = Field(
+        None, min_length=16, description="Encrypts stored secrets. Unset: a key file in the data directory."
+    )
+    metrics_public: bool = Field(False, description="Serve `/metrics` without a key.")
+
+    log_format: Literal["auto", "text", "json"] = Field(
+        "auto", description="`auto`: text on a terminal, JSON elsewhere."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
+
+    max_concurrent_checks: int = Field(
+        5000,
+        ge=1,
+        le=100_000,
+        description="Checks under way at once; bounded by the open-file limit as well.",
+    )
+    result_buffer: int = Field(
+        200_000, ge=1000, description="Checks held in memory while the database cannot be written."
+    )
+    canary: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="`host:port` addresses that answer whenever this machine has its network. When most targets "
+        "fail at once and these fail too, nothing is recorded as down. Empty: looks at the machine's own routes.",
+    )
+    allowed_networks: Annotated[tuple[IpNetwork, ...], NoDecode] = Field(
+        (), description="Networks that may be contacted although blocked by default."
+    )
+    blocked_networks: Annotated[tuple[IpNetwork, ...], NoDecode] = Field(
+        (), description="Networks that may not be contacted, beside cloud metadata and link-local addresses."
+    )
+    resolvers: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="DNS servers (`address` or `address:port`) for looking names up. Empty: the system's."
+    )
+
+    keep_checks_days: float = Field(7, gt=0, description="Single checks and their evidence are kept this long.")
+    keep_hours_days: float = Field(400, gt=0, description="Hourly rollups are kept this long.")
+    keep_days_days: float = Field(1826, gt=0, description="Daily rollups are kept this long.")
+    keep_notifications_days: float = Field(90, gt=0, description="Delivered messages are kept this long.")
+
+    @field_validator("canary", "allowed_networks", "blocked_networks", "resolvers", mode="before")
+    @classmethod
+    def _words(cls, value: object) -> object:
+        if isinstance(value, str):
+            return [word.strip() for word in value.split(",") if word.strip()]
+        return value
+
+    @field_validator("canary")
+    @classmethod
+    def _host_and_port(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for address in value:
+            host, _, port = address.rpartition(":")
+            if not host or not port.isdigit():
+                raise ValueError("each must be host:port")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, value: str) -> str:
+        if value and urlsplit(value).scheme not in ("sqlite", "postgresql", "postgres"):
+            raise ValueError("must start with sqlite:/// or postgresql://")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _plain_url(cls, value: str) -> str:
+        if value and urlsplit(value).scheme not in ("http", "https"):
+            raise ValueError("must start with http:// or https://")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _tiers_in_order(self) -> Settings:
+        if not self.keep_checks_days <= self.keep_hours_days <= self.keep_days_days:
+            raise ValueError("keep_checks_days, keep_hours_days and keep_days_days must grow in this order")
+        return self
+
+    @property
+    def database(self) -> str:
+        return self.database_url or f"sqlite:///{(self.data_dir / 'tocsin.db').resolve()}"
+
+    @property
+    def address(self) -> str:
+        """The web server's own address, as people type it."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host  # noqa: S104 - read, not bound
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def link_base(self) -> str:
+        return self.public_url or self.address
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
