@@ -1,0 +1,31 @@
+#!/bin/sh
+# test.sh all|static: every check under its own heading. All of them run even when one fails; the exit code is 1 if
+# any did. The last lines are pytest's own summary.
+set -u
+
+PATH="$PWD/.venv/bin:$PATH"
+export PATH
+failed=
+
+section() {
+    title=$1
+    shift
+    printf '\n── %s\n' "$title"
+    "$@" || failed="$failed${failed:+, }$title"
+}
+
+section format ruff format --check --quiet src tests bench
+section lint ruff check --quiet src tests bench
+section types mypy --no-error-summary
+section imports lint-imports
+section web npm --prefix web run --silent check
+
+if [ "$1" = all ]; then
+    section chromium scripts/chromium.sh
+    printf '\n── tests: unit, contract, acceptance, browser\n'
+    [ -z "$failed" ] || printf 'Failed so far: %s\n' "$failed"
+    # Whole files to each worker: what a file shares (a database, a server) is then made once.
+    pytest -n 2 --dist loadfile --quiet || failed="$failed${failed:+, }tests"
+fi
+
+[ -z "$failed" ] || exit 1
