@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tocsin.core.decide import Policy, State, Transition, Verdict, decide
+from tocsin.core.decide import Policy, State, Transition, Verdict, decide, hold, release, silence, unsettled
 from tocsin.core.outcome import REACHABLE, Outcome, Result, StateKey, Subject
 
 KEY = StateKey(Subject("target", 1), REACHABLE, 1)
@@ -19,6 +19,7 @@ policies = st.builds(
     passes_to_up=st.integers(1, 4),
     warnings_to_degraded=st.integers(1, 4),
     degraded_above_ms=st.none() | st.just(100.0),
+    silence=st.sampled_from([Result.UNMEASURED, Result.FAILED]),
 )
 
 
@@ -31,18 +32,27 @@ def histories(draw: st.DrawFn) -> list[Outcome]:
     """Outcomes in any order of time, some repeated, with slow passes and silences among them."""
     found = draw(
         st.lists(
-            st.tuples(st.integers(1, 60), st.sampled_from(Result), st.sampled_from([None, 1_000, 200_000])), max_size=40
+            st.tuples(
+                st.integers(1, 60),
+                st.sampled_from(Result),
+                st.sampled_from([None, 1_000, 200_000]),
+                st.none() | st.integers(1, 8_000),
+            ),
+            max_size=40,
         )
     )
-    return [outcome(at * 1000, result, latency, f"r{n}") for n, (at, result, latency) in enumerate(found)]
+    return [
+        outcome(at * 1000, result, latency, f"r{n}")._replace(next_due_ms=due and at * 1000 + due)
+        for n, (at, result, latency, due) in enumerate(found)
+    ]
 
 
 def run(history: list[Outcome], policy: Policy) -> tuple[State, list[Transition]]:
-    state, transitions = State(), []
+    state = State()
+    transitions: list[Transition] = []
     for one in history:
-        state, transition = decide(state, one, policy, now_ms=10**9)
-        if transition:
-            transitions.append(transition)
+        state, changes = decide(state, one, policy, now_ms=10**9)
+        transitions += changes
     return state, transitions
 
 
@@ -60,11 +70,14 @@ class Model:
         for one in history:
             if counted and one.at_ms <= max(other.at_ms for other in counted):
                 continue
-            counted.append(one)
-            new, began = self._settle(verdict, since, counted)
-            if new is not verdict:
-                verdict, since = new, max(began, since)
-            found.append((verdict, since))
+            due_ms = counted[-1].next_due_ms if counted else None
+            silent = [] if due_ms is None or due_ms >= one.at_ms else [outcome(due_ms, self.policy.silence, None)]
+            for happened in [*silent, one]:
+                counted.append(happened)
+                new, began = self._settle(verdict, since, counted)
+                if new is not verdict:
+                    verdict, since = new, max(began, since)
+                found.append((verdict, since))
         return found
 
     def _warned(self, one: Outcome) -> bool:
@@ -135,7 +148,7 @@ def test_a_repeated_or_late_outcome_changes_nothing(history: list[Outcome], poli
     if not history:
         return
     again = history[index % len(history)]
-    assert decide(state, again, policy, now_ms=10**9) == (state, None)
+    assert decide(state, again, policy, now_ms=10**9) == (state, [])
 
 
 @given(histories(), policies)
@@ -144,6 +157,8 @@ def test_nothing_is_down_that_did_not_fail_often_enough(history: list[Outcome], 
     for transition in transitions:
         if transition.after is Verdict.DOWN:
             failed = {o.at_ms for o in history if o.result is Result.FAILED and o.at_ms <= transition.check_at_ms}
+            if policy.silence is Result.FAILED:
+                failed |= {o.next_due_ms for o in history if o.next_due_ms and o.next_due_ms <= transition.check_at_ms}
             assert len(failed) >= policy.failures_to_down
 
 
@@ -158,21 +173,71 @@ def test_an_outage_is_dated_to_its_first_failure() -> None:
 def test_a_clock_set_back_does_not_freeze_the_verdict() -> None:
     policy = Policy(failures_to_down=1)
     state, _ = decide(State(), outcome(3_600_000, Result.PASSED), policy, now_ms=3_600_000)
-    state, transition = decide(state, outcome(1_000, Result.FAILED), policy, now_ms=1_000)
+    state, transitions = decide(state, outcome(1_000, Result.FAILED), policy, now_ms=1_000)
     assert state.verdict is Verdict.DOWN
-    assert transition is not None
-    assert transition.at_ms == 3_600_000  # never before the verdict it replaces
+    assert [t.at_ms for t in transitions] == [3_600_000]  # never before the verdict it replaces
 
 
 def test_the_newest_reason_explains_a_verdict_that_lasts() -> None:
     policy = Policy(failures_to_down=1)
     state, _ = decide(State(), outcome(1, Result.FAILED, reason="refused"), policy, now_ms=10)
-    state, transition = decide(state, outcome(2, Result.FAILED, reason="timed out"), policy, now_ms=10)
-    assert (state.reason, transition) == ("timed out", None)
+    state, transitions = decide(state, outcome(2, Result.FAILED, reason="timed out"), policy, now_ms=10)
+    assert (state.reason, transitions) == ("timed out", [])
 
 
-def test_the_due_time_follows_the_newest_outcome() -> None:
-    state, _ = decide(State(), outcome(1, Result.PASSED)._replace(next_due_ms=61_001), Policy(), now_ms=10)
-    assert state.due_ms == 61_001
-    state, _ = decide(state, outcome(2, Result.UNMEASURED), Policy(), now_ms=10)
+def test_silence_between_two_passes_is_unknown_from_when_it_was_due() -> None:
+    first = outcome(1_000, Result.PASSED)._replace(next_due_ms=61_000)
+    state, transitions = run([first, outcome(500_000, Result.PASSED)], Policy())
+    assert [(t.after, t.at_ms) for t in transitions[1:]] == [(Verdict.UNKNOWN, 61_000), (Verdict.UP, 500_000)]
     assert state.due_ms is None
+
+
+def test_a_heartbeat_that_comes_late_was_down_until_it_came() -> None:
+    policy = Policy(failures_to_down=1, silence=Result.FAILED, silence_reason="did not call")
+    first = outcome(1_000, Result.PASSED)._replace(next_due_ms=61_000)
+    _, transitions = run([first, outcome(90_000, Result.PASSED)], policy)
+    assert [(t.after, t.at_ms, t.reason) for t in transitions[1:]] == [
+        (Verdict.DOWN, 61_000, "did not call"),
+        (Verdict.UP, 90_000, "why"),
+    ]
+
+
+@given(histories(), policies)
+def test_the_sweep_and_the_next_outcome_tell_the_same_silence(history: list[Outcome], policy: Policy) -> None:
+    """However often the sweep looks in between, states and transitions are the same."""
+    plain = run(history, policy)
+    swept = State()
+    transitions: list[Transition] = []
+    for one in history:
+        missed = silence(KEY, swept, policy)
+        if missed is not None and missed.at_ms < one.at_ms:
+            swept, changes = decide(swept, missed, policy, now_ms=10**9)
+            transitions += changes
+        swept, changes = decide(swept, one, policy, now_ms=10**9)
+        transitions += changes
+    assert (swept, transitions) == plain
+
+
+@given(histories(), policies, histories())
+def test_a_held_state_takes_no_outcomes(history: list[Outcome], policy: Policy, later: list[Outcome]) -> None:
+    state, _ = run(history, policy)
+    held, transitions = hold(KEY, state, "paused", now_ms=70_000)
+    assert (held.verdict, held.reason, held.due_ms) == (Verdict.UNKNOWN, "paused", None)
+    assert len(transitions) == (state.verdict is not Verdict.UNKNOWN)
+    for one in later:
+        assert decide(held, one._replace(at_ms=one.at_ms + 70_000), policy, now_ms=10**9) == (held, [])
+    assert silence(KEY, held, policy) is None
+    resumed, _ = decide(release(held), outcome(200_000, Result.PASSED), policy, now_ms=10**9)
+    assert resumed.verdict is Verdict.UP
+
+
+def test_a_result_that_has_not_overturned_the_verdict_asks_for_another_look() -> None:
+    policy = Policy(failures_to_down=2, passes_to_up=2)
+    state, _ = decide(State(), outcome(1, Result.PASSED), policy, now_ms=10)
+    assert not unsettled(state)
+    state, _ = decide(state, outcome(2, Result.FAILED), policy, now_ms=10)
+    assert unsettled(state)
+    state, _ = decide(state, outcome(3, Result.FAILED), policy, now_ms=10)
+    assert not unsettled(state)
+    state, _ = decide(state, outcome(4, Result.PASSED), policy, now_ms=10)
+    assert unsettled(state)

@@ -6,8 +6,9 @@ target; the pipeline passes everything in and writes what comes out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from tocsin.core.outcome import Outcome, Result, StateKey
 
@@ -21,22 +22,29 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How many outcomes in a row it takes to change a verdict (all at least 1)."""
+    """How many outcomes in a row it takes to change a verdict (all at least 1), and what silence means.
+
+    Where silence is a failure (a heartbeat), ``failures_to_down`` should be 1: the grace is in the due time, and a
+    subject that is silent once is not heard of again.
+    """
 
     failures_to_down: int = 2
     passes_to_up: int = 1
     warnings_to_degraded: int = 2
     degraded_above_ms: float | None = None
     """A pass slower than this counts as a warning. None: latency never degrades."""
+    silence: Result = Result.UNMEASURED
+    silence_reason: str = "not checked: no worker was running"
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """What is held about one (subject, rule, location).
 
     ``run_since_ms`` is when the present run of failures, or of passes, began; ``pace_since_ms`` when the
     present run of fast, or of slow, passes began. A transition is dated to the start of the run that caused
     it, so that an outage is as long as it was and not as long as it took to notice.
+
+    A ``held`` state belongs to a paused subject: outcomes still on their way when it was paused change nothing.
     """
 
     verdict: Verdict = Verdict.UNKNOWN
@@ -51,10 +59,10 @@ class State:
     last_at_ms: int = 0
     last_latency_us: int | None = None
     due_ms: int | None = None
+    held: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(NamedTuple):
     """A change of verdict. ``at_ms`` is when it began; ``check_at_ms`` is the check that settled it."""
 
     key: StateKey
@@ -65,19 +73,60 @@ class Transition:
     reason: str
 
 
-def decide(state: State, outcome: Outcome, policy: Policy, now_ms: int) -> tuple[State, Transition | None]:
-    """Fold one outcome into a state.
+def silence(key: StateKey, state: State, policy: Policy) -> Outcome | None:
+    """The outcome that silence amounts to, dated to when the subject was due; None where it is not expected.
 
-    1. An outcome no newer than the last one is late or repeated and changes nothing. A ``last_at_ms`` in the
-       future means the clock was set back: then the outcome counts.
-    2. The run it belongs to grows or a new one starts.
-    3. A run that has reached its threshold settles the verdict; a changed verdict is a transition, dated to the
+    The sweep writes it for subjects that stay silent. Where the next outcome is quicker than the sweep,
+    ``decide`` puts it in by itself, so the record does not depend on when anybody looked.
+    """
+    if state.due_ms is None or state.held:
+        return None
+    return Outcome(key, state.due_ms, policy.silence, None, policy.silence_reason, None)
+
+
+def decide(state: State, outcome: Outcome, policy: Policy, now_ms: int) -> tuple[State, list[Transition]]:
+    """Fold one outcome into a state; yields the new state and what changed, oldest first (mostly nothing).
+
+    1. An outcome for a held state, or no newer than the last one, changes nothing: it is late or repeated. A
+       ``last_at_ms`` in the future means the clock was set back: then the outcome counts.
+    2. An outcome that comes after the time the subject was due is preceded by its silence.
+    3. The run it belongs to grows or a new one starts.
+    4. A run that has reached its threshold settles the verdict; a changed verdict is a transition, dated to the
        start of the run but never before the verdict it replaces.
     """
-    if outcome.at_ms <= state.last_at_ms <= now_ms:
-        return state, None
+    if state.held or outcome.at_ms <= state.last_at_ms <= now_ms:
+        return state, []
+    transitions: list[Transition] = []
+    if state.due_ms is not None and state.due_ms < outcome.at_ms:
+        missed = silence(outcome.key, state, policy)
+        if missed is not None:
+            state = _fold(state, missed, policy, transitions)
+    return _fold(state, outcome, policy, transitions), transitions
+
+
+def unsettled(state: State) -> bool:
+    """True while the newest outcome speaks against the verdict but has not overturned it: worth a quick re-check."""
+    if state.verdict is Verdict.DOWN:
+        return state.passes > 0
+    return state.failures > 0
+
+
+def hold(key: StateKey, state: State, reason: str, now_ms: int) -> tuple[State, list[Transition]]:
+    """Pause: the verdict becomes unknown now, and stays so until ``release``."""
+    outcome = Outcome(key, max(now_ms, state.last_at_ms + 1), Result.UNMEASURED, None, reason, None)
+    transitions: list[Transition] = []
+    after = _fold(state, outcome, Policy(), transitions)
+    return after._replace(held=True, reason=reason, last_latency_us=None), transitions
+
+
+def release(state: State) -> State:
+    """Resume: unknown until the next outcome settles it."""
+    return state._replace(held=False, due_ms=None)
+
+
+def _fold(state: State, outcome: Outcome, policy: Policy, transitions: list[Transition]) -> State:
     if outcome.result is Result.UNMEASURED:
-        counted = replace(state, failures=0, passes=0, warnings=0, clean=0)
+        counted = state._replace(failures=0, passes=0, warnings=0, clean=0)
         verdict, began_ms = Verdict.UNKNOWN, outcome.at_ms
     elif outcome.result is Result.FAILED:
         counted = _after_failure(state, outcome, policy)
@@ -86,26 +135,35 @@ def decide(state: State, outcome: Outcome, policy: Policy, now_ms: int) -> tuple
     else:
         counted = _after_pass(state, outcome, policy)
         verdict, began_ms = _verdict_of_passes(counted, policy)
-    after = replace(
-        counted,
+    if verdict is state.verdict:
+        # The newest reason explains a verdict that lasts (a refused connection that became a timeout);
+        # a blip that did not settle leaves the standing reason alone.
+        reason = outcome.reason if _LASTING[outcome.result] is verdict and outcome.reason else state.reason
+        since_ms = state.since_ms
+    else:
+        reason, since_ms = outcome.reason, max(began_ms, state.since_ms)
+        transitions.append(Transition(outcome.key, state.verdict, verdict, since_ms, outcome.at_ms, outcome.reason))
+    return counted._replace(
+        verdict=verdict,
+        since_ms=since_ms,
+        reason=reason,
         last_at_ms=outcome.at_ms,
         last_latency_us=outcome.latency_us,
         due_ms=outcome.next_due_ms,
     )
-    if verdict is state.verdict:
-        # The newest reason explains a verdict that lasts (a refused connection that became a timeout);
-        # a blip that did not settle leaves the standing reason alone.
-        settled = _says_the_same(verdict, outcome.result)
-        return (replace(after, reason=outcome.reason) if settled and outcome.reason else after), None
-    at_ms = max(began_ms, state.since_ms)
-    reason = outcome.reason
-    transition = Transition(outcome.key, state.verdict, verdict, at_ms, outcome.at_ms, reason)
-    return replace(after, verdict=verdict, since_ms=at_ms, reason=reason), transition
+
+
+# The verdict that an outcome confirms when nothing changes.
+_LASTING = {
+    Result.FAILED: Verdict.DOWN,
+    Result.UNMEASURED: Verdict.UNKNOWN,
+    Result.WARNED: Verdict.DEGRADED,
+    Result.PASSED: Verdict.UP,
+}
 
 
 def _after_failure(state: State, outcome: Outcome, policy: Policy) -> State:
-    return replace(
-        state,
+    return state._replace(
         failures=min(state.failures + 1, policy.failures_to_down),
         passes=0,
         warnings=0,
@@ -121,8 +179,7 @@ def _after_pass(state: State, outcome: Outcome, policy: Policy) -> State:
         and outcome.latency_us > policy.degraded_above_ms * 1000
     )
     same_pace = state.warnings if warned else state.clean
-    return replace(
-        state,
+    return state._replace(
         failures=0,
         passes=min(state.passes + 1, policy.passes_to_up),
         warnings=min(state.warnings + 1, policy.warnings_to_degraded) if warned else 0,
@@ -145,15 +202,3 @@ def _verdict_of_passes(state: State, policy: Policy) -> tuple[Verdict, int]:
         case Verdict.DOWN if state.passes >= policy.passes_to_up:
             return (Verdict.DEGRADED if slow else Verdict.UP), state.run_since_ms
     return state.verdict, state.since_ms
-
-
-def _says_the_same(verdict: Verdict, result: Result) -> bool:
-    match result:
-        case Result.FAILED:
-            return verdict is Verdict.DOWN
-        case Result.UNMEASURED:
-            return verdict is Verdict.UNKNOWN
-        case Result.WARNED:
-            return verdict is Verdict.DEGRADED
-        case Result.PASSED:
-            return verdict is Verdict.UP

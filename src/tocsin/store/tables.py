@@ -224,6 +224,7 @@ states = Table(
     Column("last_at_ms", BigInteger, nullable=False),
     Column("last_latency_us", Integer),
     Column("due_ms", BigInteger),
+    Column("held", Boolean, nullable=False),  # the subject is paused: outcomes still on their way do not count
     # the silence sweep: who should have been heard of by now
     Index("ix_states_due_ms", "due_ms"),
 )
