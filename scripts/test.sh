@@ -17,7 +17,7 @@ section() {
 section format ruff format --check --quiet src tests bench
 section lint ruff check --quiet src tests bench
 section types mypy --no-error-summary
-section imports lint-imports
+section imports lint-imports --no-cache --no-logo
 section web npm --prefix web run --silent check
 
 if [ "$1" = all ]; then
