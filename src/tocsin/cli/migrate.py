@@ -1,0 +1,38 @@
+"""tocsin migrate: brings the database to this version's schema. Safe to repeat and to run from several places."""
+
+from __future__ import annotations
+
+import typer
+
+from tocsin.cli.opened import load_settings
+from tocsin.cli.terminal import Failed, print_json, print_text
+from tocsin.store.engine import Store
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def migrate(as_json: bool = typer.Option(False, "--json", help="Answer in JSON.")) -> None:
+    """Bring the database to this version's schema.
+
+    `tocsin up` does this by itself; run it before a roll-out of several copies.
+    """
+    settings = load_settings()
+    if not settings.database_url:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    store = Store(settings.database, data_dir=settings.data_dir)
+    try:
+        before = store.schema_state()
+        if before == "ahead":
+            raise Failed("The database was made by a newer Tocsin. Update this one; nothing was changed.")
+        if before != "current":
+            store.migrate()
+        after = store.schema_state()
+    finally:
+        store.close()
+    if as_json:
+        print_json({"database": store.url, "before": before, "after": after})
+    elif before == "current":
+        print_text(f"Nothing to do: {store.url} is at this version's schema.")
+    else:
+        print_text(f"{store.url} is at this version's schema now.")
