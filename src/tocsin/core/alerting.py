@@ -391,7 +391,10 @@ def _item(pieces: list[News], link_base: str, now_ms: int) -> MessageItem:
         duration_ms=max(duration_ms, 0),
         reason=one_line(reason, _LONGEST_REASON),
         url=f"{link_base}/targets/{last.target_id}",
-        passing=last.event is Event.RECOVERED and pieces[0].event in _TROUBLE,
+        passing=last.event is Event.RECOVERED
+        and transition.after is Verdict.UP
+        and bool(began)
+        and min(began) < min(ended),
         times=max(times, 1),
     )
 
