@@ -17,6 +17,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     SmallInteger,
     Table,
     Text,
@@ -38,6 +39,8 @@ _Id = BigInteger().with_variant(Integer, "sqlite")
 
 
 def _id() -> Column[int]:
+    """A number the database gives. Where others keep it (in JSON, in history) the table is ``sqlite_autoincrement``:
+    SQLite would otherwise give a deleted row's number to the next one."""
     return Column("id", _Id, Identity(), primary_key=True)
 
 
@@ -79,6 +82,7 @@ targets = Table(
         sqlite_where=text("deleted_ms IS NULL"),
         postgresql_where=text("deleted_ms IS NULL"),
     ),
+    sqlite_autoincrement=True,
 )
 
 # One row: the last revision given out. Taken with UPDATE … RETURNING, so revisions commit in order.
@@ -138,7 +142,11 @@ checks = Table(
     Column("result", SmallInteger, nullable=False),  # core.outcome.Result
     Column("error", Text),  # NULL when it passed
     # one slot is recorded once; serves a target's checks by time, and its newest check
-    Index("pk_checks", "target_id", "at_ms", "location_id", unique=True),
+    PrimaryKeyConstraint("target_id", "at_ms", "location_id"),
+    # Clustered on the key. Against a rowid table with a unique index, measured with 1,000 targets and 1.5 million
+    # rows: 12 us to insert a row instead of 16, 2.7 ms to read a target's day instead of 6.0, 38 bytes a row and
+    # not 59.
+    sqlite_with_rowid=False,
 )
 
 evidence = Table(
@@ -173,6 +181,8 @@ def _rollup(name: str) -> Table:
         # dns, connect, tls, first byte, transfer: ten little-endian int64, five sums then five counts
         Column("phases", LargeBinary, nullable=False),
         Column("sketch", LargeBinary, nullable=False),  # core.sketch
+        # one target's rows by time, read as a range
+        sqlite_with_rowid=False,
     )
 
 
@@ -180,12 +190,14 @@ check_hours = _rollup("check_hours")
 check_days = _rollup("check_days")
 
 # Up to where raw checks have been folded into hours, and hours into days. Checks that arrive for a time
-# before the mark are put into late_checks in the transaction that stores them.
+# before the mark are put into late_checks in the transaction that stores them. Every fold adds one to
+# ``revision``: a fold that finds another number than it began with gives up, so two keepers never count twice.
 rollup_marks = Table(
     "rollup_marks",
     metadata,
     Column("name", Text, primary_key=True),  # 'check_hours' | 'check_days'
     Column("through_ms", BigInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False),
 )
 
 late_checks = Table(
@@ -225,8 +237,10 @@ states = Table(
     Column("last_latency_us", Integer),
     Column("due_ms", BigInteger),
     Column("held", Boolean, nullable=False),  # the subject is paused: outcomes still on their way do not count
-    # the silence sweep: who should have been heard of by now
-    Index("ix_states_due_ms", "due_ms"),
+    # No index on due_ms: it changes with every check, and the sweep reads the whole small table in a few
+    # milliseconds. Without it PostgreSQL updates a row in place; the free space on each page is for that.
+    sqlite_with_rowid=False,
+    postgresql_with={"fillfactor": "70"},
 )
 
 transitions = Table(
@@ -255,6 +269,7 @@ transitions = Table(
         sqlite_where=text("routed_ms IS NULL"),
         postgresql_where=text("routed_ms IS NULL"),
     ),
+    sqlite_autoincrement=True,
 )
 
 # ── who is told ───────────────────────────────────────────────────────────────────────────────────────
@@ -270,6 +285,7 @@ channels = Table(
     Column("enabled", Boolean, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
 )
 
 rules = Table(
@@ -286,6 +302,7 @@ rules = Table(
     Column("reminder_s", Integer),  # NULL: no reminders
     Column("created_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
 )
 
 # What one rule has to say on one channel about one transition, before it is put into a message.
@@ -311,6 +328,7 @@ notices = Table(
     ),
     # reminders and recoveries: who was told about this transition
     Index("ix_notices_transition_id", "transition_id"),
+    sqlite_autoincrement=True,
 )
 
 notifications = Table(
@@ -336,6 +354,7 @@ notifications = Table(
     ),
     # settings page: a channel's newest deliveries
     Index("ix_notifications_channel_created", "channel_id", "created_ms"),
+    sqlite_autoincrement=True,
 )
 
 delivery_attempts = Table(
@@ -361,6 +380,7 @@ users = Table(
     Column("password_hash", Text, nullable=False),  # argon2id
     Column("scopes", JSON, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
 )
 
 sessions = Table(
@@ -386,6 +406,7 @@ api_keys = Table(
     Column("created_ms", BigInteger, nullable=False),
     Column("last_used_ms", BigInteger),
     Column("revoked_ms", BigInteger),
+    sqlite_autoincrement=True,
 )
 
 # Which process does a single-handed job (keeper), until when.

@@ -1,0 +1,146 @@
+"""Raw checks: one small row per probe, written in batches, read by target and time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection, Select, and_, func, select, tuple_
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
+
+from tocsin.store import fast
+from tocsin.store.tables import checks, late_checks, rollup_marks
+
+HOURS: Final = "check_hours"
+"""The name of the mark up to which raw checks have been folded into hours."""
+
+
+class CheckRow(NamedTuple):
+    """One check as it is stored. Times are microseconds except ``at_ms``, the slot the check was scheduled for.
+
+    ``latency_us`` None: nothing was timed; a phase None: it did not take place. ``result`` is a
+    ``core.outcome.Result``; ``error`` is None when the check passed.
+    """
+
+    at_ms: int
+    target_id: int
+    latency_us: int | None
+    dns_us: int | None
+    connect_us: int | None
+    tls_us: int | None
+    first_byte_us: int | None
+    transfer_us: int | None
+    location_id: int
+    result: int
+    error: str | None
+
+
+_COLUMNS: Final = CheckRow._fields
+_SELECTED: Final = tuple(checks.c[name] for name in _COLUMNS)
+_LATE_COLUMNS: Final = tuple(column.name for column in late_checks.c if column.name != "id")
+
+CheckKey = tuple[int, int, int]
+"""``(target_id, at_ms, location_id)``: what one check and its evidence are found by."""
+
+
+def insert_many(conn: Connection, rows: Sequence[CheckRow]) -> int:
+    """Store checks; yields how many were new. One whose slot is recorded already is left as it was.
+
+    Those for a time that has been folded into hours already are noted in ``late_checks`` too, in the same
+    transaction, so that the keeper adds them later. The mark is held until the transaction ends: no fold can pass
+    it between the look and the commit.
+    """
+    if not rows:
+        return 0
+    mark = select(rollup_marks.c.through_ms).where(rollup_marks.c.name == HOURS).with_for_update(read=True)
+    folded_ms: int = conn.execute(mark).scalar_one()
+    new: Sequence[CheckRow] = rows
+    try:
+        with conn.begin_nested():
+            fast.insert_many(conn, checks, _COLUMNS, rows)
+    except IntegrityError:
+        new = _insert_new(conn, rows)
+    late = [row for row in new if row.at_ms < folded_ms]
+    fast.insert_many(conn, late_checks, _LATE_COLUMNS, [[getattr(row, name) for name in _LATE_COLUMNS] for row in late])
+    return len(new)
+
+
+def of_target(
+    conn: Connection,
+    target_id: int,
+    *,
+    from_ms: int,
+    to_ms: int,
+    limit: int,
+    before: tuple[int, int] | None = None,
+    results: Collection[int] | None = None,
+) -> list[CheckRow]:
+    """A target's checks in [from_ms, to_ms), newest first.
+
+    ``before`` is the (at_ms, location_id) of the last row of the previous page; ``results`` keeps only these.
+    """
+    statement = select(*_SELECTED).where(
+        checks.c.target_id == target_id, checks.c.at_ms >= from_ms, checks.c.at_ms < to_ms
+    )
+    if before is not None:
+        statement = statement.where(tuple_(checks.c.at_ms, checks.c.location_id) < tuple_(*before))
+    if results is not None:
+        statement = statement.where(checks.c.result.in_(sorted(results)))
+    statement = statement.order_by(checks.c.at_ms.desc(), checks.c.location_id.desc()).limit(limit)
+    return _rows(conn, statement)
+
+
+def get(conn: Connection, key: CheckKey) -> CheckRow | None:
+    """One check, or None."""
+    target_id, at_ms, location_id = key
+    statement = select(*_SELECTED).where(
+        checks.c.target_id == target_id, checks.c.at_ms == at_ms, checks.c.location_id == location_id
+    )
+    return next(iter(_rows(conn, statement)), None)
+
+
+def latest(conn: Connection, target_ids: Collection[int]) -> dict[int, CheckRow]:
+    """The newest check of each target that has one, from whichever location."""
+    newest = (
+        select(checks.c.target_id, func.max(checks.c.at_ms).label("at_ms"))
+        .where(fast.among(conn, checks.c.target_id, target_ids))
+        .group_by(checks.c.target_id)
+        .subquery()
+    )
+    statement = select(*_SELECTED).join(
+        newest, and_(checks.c.target_id == newest.c.target_id, checks.c.at_ms == newest.c.at_ms)
+    )
+    return {row.target_id: row for row in _rows(conn, statement)}
+
+
+def _insert_new(conn: Connection, rows: Sequence[CheckRow]) -> list[CheckRow]:
+    """The tolerant way, for a batch in which some slot is recorded already; yields the rows that were new."""
+    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    new: list[CheckRow] = []
+    for begin in range(0, len(rows), _ROWS_PER_INSERT):
+        part = {_key(row): row for row in reversed(rows[begin : begin + _ROWS_PER_INSERT])}
+        statement = (
+            insert(checks)
+            .values([row._asdict() for row in part.values()])
+            .on_conflict_do_nothing()
+            .returning(checks.c.target_id, checks.c.at_ms, checks.c.location_id)
+        )
+        new.extend(part[target_id, at_ms, location_id] for target_id, at_ms, location_id in conn.execute(statement))
+    return new
+
+
+_ROWS_PER_INSERT: Final = 500
+
+
+def _key(row: CheckRow) -> CheckKey:
+    return row.target_id, row.at_ms, row.location_id
+
+
+def _rows(conn: Connection, statement: Select[Any]) -> list[CheckRow]:
+    return [CheckRow(*row) for row in fast.fetch(conn, statement)]
+
+
+def keys_of(rows: Iterable[CheckRow]) -> list[CheckKey]:
+    """Their keys, for ``evidence.known``."""
+    return [_key(row) for row in rows]

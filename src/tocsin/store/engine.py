@@ -1,0 +1,302 @@
+"""The database as the rest of Tocsin meets it: transactions, the fast way to write, and the schema's version.
+
+Chooses how to speak to SQLite and to PostgreSQL; holds no query about Tocsin's own things.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Literal
+
+import psycopg
+from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect, make_url, text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
+
+from tocsin.store import fast
+
+SchemaState = Literal["current", "behind", "ahead", "empty"]
+
+REVISIONS: Final = ("0001",)
+"""Every schema revision, oldest first. Kept here so that a start need not load Alembic; a test compares."""
+
+
+class StoreError(Exception):
+    """The store could not do it now. The transaction was rolled back; trying again later is right."""
+
+
+class StoreBusy(StoreError):
+    """Somebody else held a lock, or every connection, for too long."""
+
+
+class StoreUnavailable(StoreError):
+    """The database cannot be reached or cannot write: server gone, disk full, file not readable."""
+
+
+class Store:
+    """One database. Safe to share between threads; every transaction has a connection of its own.
+
+    ``url`` is ``sqlite:///relative/path``, ``sqlite:////absolute/path`` or ``postgresql://user@host/name``.
+    A relative SQLite path is taken from ``data_dir`` where that is given. ``busy_timeout_s`` is how long to
+    wait for a lock before StoreBusy, ``connect_timeout_s`` for a server before StoreUnavailable.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        data_dir: Path | None = None,
+        busy_timeout_s: float = 5.0,
+        connect_timeout_s: float = 5.0,
+        statement_timeout_s: float = 30.0,
+        pool_size: int = 10,
+    ) -> None:
+        parsed = make_url(url)
+        self._busy_timeout_s = busy_timeout_s
+        self._writers = _FairLock()
+        if parsed.get_backend_name() == "sqlite":
+            parsed = _sqlite_url(parsed, data_dir)
+            self._reader = _sqlite_engine(parsed, busy_timeout_s, pool_size, begin="BEGIN", cache_kib=4_096)
+            # One connection writes, so its page cache and its prepared statements stay warm.
+            self._writer = _sqlite_engine(parsed, busy_timeout_s, 1, begin="BEGIN IMMEDIATE", cache_kib=65_536)
+        elif parsed.get_backend_name() == "postgresql":
+            server = _postgresql_engine(parsed, busy_timeout_s, connect_timeout_s, statement_timeout_s, pool_size)
+            # A read is one snapshot: what it says about a mark and about the rows behind it belongs together.
+            self._reader = server.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            self._writer = server.execution_options(isolation_level="READ COMMITTED", postgresql_readonly=False)
+        else:
+            raise ValueError(f"database URL must begin with sqlite:/// or postgresql://, not {parsed.drivername!r}")
+        self.url: Final = parsed.render_as_string(hide_password=True)
+
+    @property
+    def engine_name(self) -> Literal["sqlite", "postgresql"]:
+        """For people to read (doctor, logs); no code may branch on it."""
+        return "sqlite" if self._writer.dialect.name == "sqlite" else "postgresql"
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A read-only transaction: one unchanging snapshot. Raises StoreBusy or StoreUnavailable."""
+        with _plain_errors(), self._reader.begin() as conn:
+            yield conn
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A write transaction, committed on leaving, rolled back on any exception.
+
+        On SQLite writers of this process take turns in the order they came. Raises StoreBusy or StoreUnavailable.
+        """
+        with _plain_errors():
+            if self._writer.dialect.name != "sqlite":
+                with self._writer.begin() as conn:
+                    yield conn
+                return
+            with self._writers.held(self._busy_timeout_s), self._writer.begin() as conn:
+                yield conn
+
+    def insert_many(
+        self, conn: Connection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[object]]
+    ) -> None:
+        """See ``fast.insert_many``."""
+        fast.insert_many(conn, table, columns, rows)
+
+    def ping(self) -> None:
+        """Return when the database answers; raises StoreBusy or StoreUnavailable."""
+        with self.read() as conn:
+            conn.execute(text("SELECT 1"))
+
+    def schema_state(self) -> SchemaState:
+        """How the schema in the database compares with this code's; ``ahead``: made by a newer Tocsin."""
+        with self.read() as conn:
+            if not inspect(conn).has_table("alembic_version"):
+                return "empty"
+            revision = conn.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        if revision is None:
+            return "empty"
+        if revision not in REVISIONS:
+            return "ahead"
+        return "current" if revision == REVISIONS[-1] else "behind"
+
+    def migrate(self) -> None:
+        """Bring the schema to this code's revision. Safe to run again, and by several processes at once."""
+        from tocsin.store.migrations import upgrade  # Alembic takes 150 ms to import; a start that is current skips it
+
+        with _plain_errors():
+            upgrade(self._writer)
+
+    def close(self) -> None:
+        """Close every connection not in use. The store can be used again afterwards."""
+        self._reader.dispose()
+        self._writer.dispose()
+
+
+class _FairLock:
+    """A lock taken in the order it was asked for; a plain Lock lets a busy thread overtake for ever."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._held = False
+        self._waiting: deque[threading.Event] = deque()
+
+    @contextmanager
+    def held(self, timeout_s: float) -> Iterator[None]:
+        self._acquire(timeout_s)
+        try:
+            yield
+        finally:
+            self._release()
+
+    def _acquire(self, timeout_s: float) -> None:
+        with self._guard:
+            if not self._held:
+                self._held = True
+                return
+            turn = threading.Event()
+            self._waiting.append(turn)
+        if turn.wait(timeout_s):
+            return
+        with self._guard:
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+                raise StoreBusy(f"another write in this process took longer than {timeout_s:g} s")
+        # The turn came between the timeout and the look: it is ours.
+
+    def _release(self) -> None:
+        with self._guard:
+            if self._waiting:
+                self._waiting.popleft().set()  # passed on while still held
+            else:
+                self._held = False
+
+
+# ── engines ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _sqlite_url(url: URL, data_dir: Path | None) -> URL:
+    if url.database in (None, "", ":memory:"):
+        raise ValueError("a SQLite database needs a file: sqlite:///tocsin.db")
+    path = Path(str(url.database))
+    if data_dir is not None and not path.is_absolute():
+        path = data_dir / path
+    return url.set(drivername="sqlite+pysqlite", database=str(path.absolute()))
+
+
+def _sqlite_engine(url: URL, busy_timeout_s: float, pool_size: int, *, begin: str, cache_kib: int) -> Engine:
+    engine = create_engine(
+        url,
+        poolclass=QueuePool,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=busy_timeout_s,
+        connect_args={"timeout": busy_timeout_s, "check_same_thread": False, "isolation_level": None},
+    )
+
+    def configure(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
+        for pragma in (
+            "journal_mode = WAL",
+            "synchronous = NORMAL",  # a power cut may lose the last commits, never the database
+            "foreign_keys = ON",
+            f"cache_size = {-cache_kib}",
+            "mmap_size = 268435456",
+            "temp_store = MEMORY",
+            # The pages of a busy hour are written again every minute: a rarer checkpoint copies each of them once.
+            "wal_autocheckpoint = 8192",
+            "journal_size_limit = 67108864",
+        ):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    def open_transaction(conn: Connection) -> None:
+        conn.exec_driver_sql(begin)
+
+    event.listen(engine, "connect", configure)
+    event.listen(engine, "begin", open_transaction)
+    return engine
+
+
+def _postgresql_engine(
+    url: URL, busy_timeout_s: float, connect_timeout_s: float, statement_timeout_s: float, pool_size: int
+) -> Engine:
+    engine = create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=busy_timeout_s,
+        pool_pre_ping=True,
+        pool_recycle=3600,
+        connect_args={"connect_timeout": max(2, round(connect_timeout_s)), "application_name": "tocsin"},
+    )
+    settings = (
+        f"SET lock_timeout = {round(busy_timeout_s * 1000)}; "
+        f"SET statement_timeout = {round(statement_timeout_s * 1000)}; "
+        "SET idle_in_transaction_session_timeout = 60000; SET timezone = 'UTC'"
+    )
+
+    def configure(connection: psycopg.Connection, _: ConnectionPoolEntry) -> None:
+        before, connection.autocommit = connection.autocommit, True
+        connection.execute(settings)
+        connection.autocommit = before
+
+    event.listen(engine, "connect", configure)
+    return engine
+
+
+# ── errors ────────────────────────────────────────────────────────────────────────────────────────────
+
+_SQLITE_BUSY: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_SQLITE_UNAVAILABLE: Final = {
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_IOERR: "the disk reports an error",
+    sqlite3.SQLITE_CANTOPEN: "the file cannot be opened",
+    sqlite3.SQLITE_READONLY: "the file may not be written",
+    sqlite3.SQLITE_PERM: "the file may not be opened",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged",
+    sqlite3.SQLITE_NOTADB: "the file is not a SQLite database",
+}
+_POSTGRESQL_BUSY: Final = {
+    "55P03": "a lock was held too long",
+    "57014": "a statement took too long",
+    "40P01": "two transactions waited for each other",
+    "40001": "two transactions changed the same rows",
+}
+_POSTGRESQL_UNAVAILABLE_CLASSES: Final = ("08", "53", "57", "58", "28", "3D")
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Turn what the drivers say about locks and lost databases into StoreBusy and StoreUnavailable."""
+    try:
+        yield
+    except PoolTimeout as error:
+        raise StoreBusy("every connection to the database is in use") from error
+    except (SQLAlchemyError, sqlite3.Error, psycopg.Error) as error:
+        plain = _in_plain_words(error)
+        if plain is None:
+            raise
+        raise plain from error
+
+
+def _in_plain_words(error: BaseException) -> StoreError | None:
+    """The StoreError that says the same, or None for a mistake in a statement or its data."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    if isinstance(cause, sqlite3.Error):
+        code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+        if code in _SQLITE_BUSY:
+            return StoreBusy("the database is locked by another process")
+        if code in _SQLITE_UNAVAILABLE:
+            return StoreUnavailable(f"the database cannot be used: {_SQLITE_UNAVAILABLE[code]}")
+        return None
+    if isinstance(cause, psycopg.Error):
+        state = cause.sqlstate
+        if state in _POSTGRESQL_BUSY:
+            return StoreBusy(f"the database is busy: {_POSTGRESQL_BUSY[state]}")
+        lost = state is None and isinstance(cause, (psycopg.OperationalError, psycopg.InterfaceError))
+        if lost or (state is not None and state.startswith(_POSTGRESQL_UNAVAILABLE_CLASSES)):
+            said = str(cause).strip().splitlines()
+            return StoreUnavailable(f"the database cannot be reached: {said[0] if said else 'connection lost'}")
+    return None

@@ -1,0 +1,55 @@
+"""What a check saw, kept for the checks worth asking about: one compressed JSON document each."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+
+import msgspec
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from tocsin.store import fast
+from tocsin.store.checks import CheckKey
+from tocsin.store.tables import evidence
+
+Document = Mapping[str, Any]
+
+_COLUMNS: Final = ("target_id", "at_ms", "location_id", "document")
+
+
+def insert_many(conn: Connection, items: Sequence[tuple[CheckKey, Document]]) -> None:
+    """Keep these documents (anything JSON can say). One whose check has a document already is left as it was."""
+    if not items:
+        return
+    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    rows = [dict(zip(_COLUMNS, (*key, _pack(document)), strict=True)) for key, document in items]
+    conn.execute(insert(evidence).on_conflict_do_nothing(), rows)
+
+
+def get(conn: Connection, key: CheckKey) -> dict[str, Any] | None:
+    """The document of one check, or None when none was kept."""
+    target_id, at_ms, location_id = key
+    packed = conn.execute(
+        select(evidence.c.document).where(
+            evidence.c.target_id == target_id, evidence.c.at_ms == at_ms, evidence.c.location_id == location_id
+        )
+    ).scalar()
+    return None if packed is None else _unpack(packed)
+
+
+def kept(conn: Connection, target_id: int, *, from_ms: int, to_ms: int) -> set[tuple[int, int]]:
+    """The (at_ms, location_id) of a target's documents in [from_ms, to_ms)."""
+    statement = select(evidence.c.at_ms, evidence.c.location_id).where(
+        evidence.c.target_id == target_id, evidence.c.at_ms >= from_ms, evidence.c.at_ms < to_ms
+    )
+    return {(at_ms, location_id) for at_ms, location_id in fast.fetch(conn, statement)}
+
+
+def _pack(document: Document) -> bytes:
+    return zlib.compress(msgspec.json.encode(document), level=6)
+
+
+def _unpack(packed: bytes) -> dict[str, Any]:
+    return cast("dict[str, Any]", msgspec.json.decode(zlib.decompress(packed)))

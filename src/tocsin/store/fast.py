@@ -1,0 +1,146 @@
+"""Many rows at once, by the quickest way each engine has. Knows tables and columns, not what they mean.
+
+On SQLite the driver gives up the interpreter's lock at every statement and at every row it steps over. Beside a
+thread that computes (an event loop under load) getting it back takes up to 5 ms, so 500 rows one by one can take
+seconds. Therefore rows go in by the hundreds per statement, and come out as one JSON text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import msgspec
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Connection,
+    Float,
+    Integer,
+    LargeBinary,
+    Select,
+    SmallInteger,
+    Table,
+    Text,
+    bindparam,
+    func,
+    select,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.types import TypeEngine
+
+if TYPE_CHECKING:
+    import psycopg
+
+_ROWS_PER_STATEMENT: Final = (500, 100, 20, 1)
+"""Few sizes, so that the driver keeps every prepared statement. 500 rows of 17 columns stay below SQLite's 32,766."""
+
+
+def insert_many(conn: Connection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Insert ``rows`` (values in the order of ``columns``), all or, with an IntegrityError, none known of.
+
+    Values are what the driver takes as they are: int, float, str, bytes, bool, None; no JSON columns.
+    """
+    if not rows:
+        return
+    if conn.dialect.name == "sqlite":
+        _in_statements(conn, table.name, tuple(columns), "", rows)
+        return
+    from psycopg import IntegrityError as DriverIntegrityError
+
+    statement = f"COPY {table.name} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
+    try:
+        with _cursor(conn) as cursor, cursor.copy(statement.encode()) as copy:
+            copy.set_types([_postgresql_type(table.c[name]) for name in columns])
+            for row in rows:
+                copy.write_row(row)
+    except DriverIntegrityError as error:
+        raise IntegrityError(statement, None, error) from error
+
+
+def upsert_many(conn: Connection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """As ``insert_many``; a row whose primary key exists replaces the other columns. No key may come twice."""
+    if not rows:
+        return
+    key = tuple(column.name for column in table.primary_key)
+    on_conflict = _on_conflict(tuple(columns), key)
+    if conn.dialect.name == "sqlite":
+        _in_statements(conn, table.name, tuple(columns), on_conflict, rows)
+        return
+    arrays = ", ".join(f"%s::{_postgresql_type(table.c[name])}[]" for name in columns)
+    statement = f"INSERT INTO {table.name} ({', '.join(columns)}) SELECT * FROM unnest({arrays}){on_conflict}"  # noqa: S608
+    with _cursor(conn) as cursor:
+        cursor.execute(statement.encode(), [list(values) for values in zip(*rows, strict=True)], binary=True)
+
+
+def fetch(conn: Connection, statement: Select[Any]) -> list[tuple[Any, ...]]:
+    """The rows of a select whose columns are integers, text, booleans or NULL; order as selected.
+
+    On SQLite booleans come as 0 and 1.
+    """
+    if conn.dialect.name != "sqlite":
+        return [tuple(row) for row in conn.execute(statement)]
+    rows = statement.subquery()
+    packed: str = conn.execute(select(func.json_group_array(func.json_array(*rows.c)))).scalar_one()
+    return _ROWS.decode(packed)
+
+
+def among(conn: Connection, column: ColumnElement[int], ids: Collection[int]) -> ColumnElement[bool]:
+    """``column IN ids`` as one bound value, however many there are."""
+    if conn.dialect.name == "sqlite":
+        packed = bindparam(None, msgspec.json.encode(list(ids)).decode(), type_=Text)
+        return column.in_(select(func.json_each(packed).table_valued("value").c.value))
+    return column == func.any(bindparam(None, list(ids), type_=ARRAY(BigInteger)))
+
+
+_ROWS: Final = msgspec.json.Decoder(list[tuple[Any, ...]])
+
+
+def _in_statements(
+    conn: Connection, table: str, columns: tuple[str, ...], on_conflict: str, rows: Sequence[Sequence[object]]
+) -> None:
+    begin = 0
+    for size in _ROWS_PER_STATEMENT:
+        while len(rows) - begin >= size:
+            values = tuple(chain.from_iterable(rows[begin : begin + size]))
+            conn.exec_driver_sql(_values_statement(table, columns, size, on_conflict), values)
+            begin += size
+
+
+@lru_cache(maxsize=64)
+def _values_statement(table: str, columns: tuple[str, ...], size: int, on_conflict: str) -> str:
+    row = f"({', '.join('?' * len(columns))})"
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * size)}{on_conflict}"  # noqa: S608
+
+
+@lru_cache(maxsize=64)
+def _on_conflict(columns: tuple[str, ...], key: tuple[str, ...]) -> str:
+    changed = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in key)
+    return f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changed}"
+
+
+def _cursor(conn: Connection) -> psycopg.Cursor[Any]:
+    return cast("psycopg.Connection[Any]", conn.connection.dbapi_connection).cursor()
+
+
+_POSTGRESQL_TYPES: Final[tuple[tuple[type[TypeEngine[Any]], str], ...]] = (
+    (SmallInteger, "int2"),
+    (BigInteger, "int8"),
+    (Integer, "int4"),
+    (Text, "text"),
+    (LargeBinary, "bytea"),
+    (Boolean, "bool"),
+    (Float, "float8"),
+)
+
+
+def _postgresql_type(column: Column[Any]) -> str:
+    for kind, name in _POSTGRESQL_TYPES:
+        if isinstance(column.type, kind):
+            return name
+    raise TypeError(f"column {column.name} has no fast path")

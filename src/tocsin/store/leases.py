@@ -1,0 +1,29 @@
+"""Which process does a job that only one may do, and until when. Callers bring the time."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, delete, or_, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from tocsin.store.tables import leases
+
+
+def take(conn: Connection, name: str, holder: str, *, now_ms: int, for_ms: int) -> bool:
+    """Take or renew the lease; True: it is ours until ``now_ms + for_ms``. Another's counts until it runs out."""
+    changed = conn.execute(
+        update(leases)
+        .where(leases.c.name == name, or_(leases.c.holder == holder, leases.c.until_ms <= now_ms))
+        .values(holder=holder, until_ms=now_ms + for_ms)
+    )
+    if changed.rowcount:
+        return True
+    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    made = conn.execute(
+        insert(leases).values(name=name, holder=holder, until_ms=now_ms + for_ms).on_conflict_do_nothing()
+    )
+    return bool(made.rowcount)
+
+
+def release(conn: Connection, name: str, holder: str) -> None:
+    """Give the lease back, if it is ours, so that the next one need not wait for it to run out."""
+    conn.execute(delete(leases).where(leases.c.name == name, leases.c.holder == holder))

@@ -1,0 +1,189 @@
+"""Changes of verdict: the spine that uptime, alerts and the timeline are read from."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection, Select, func, insert, select, tuple_
+
+from tocsin.core.decide import Transition, Verdict
+from tocsin.core.outcome import REACHABLE, StateKey, Subject
+from tocsin.core.target import TARGET
+from tocsin.store import fast
+from tocsin.store.tables import transitions
+
+_VERDICTS: Final = {verdict.value: verdict for verdict in Verdict}
+
+
+class StoredTransition(NamedTuple):
+    """A transition with its number. ``recorded_ms`` is when it was written, ``transition.at_ms`` when it began.
+
+    ``ended_ms`` is when the next one of the same state began; None: it is still so.
+    """
+
+    id: int
+    transition: Transition
+    recorded_ms: int
+    ended_ms: int | None
+
+
+_later = transitions.alias("later")
+_ended_ms: Final = (
+    select(func.min(_later.c.at_ms))
+    .where(
+        _later.c.subject_kind == transitions.c.subject_kind,
+        _later.c.subject_id == transitions.c.subject_id,
+        _later.c.rule == transitions.c.rule,
+        _later.c.location_id == transitions.c.location_id,
+        tuple_(_later.c.at_ms, _later.c.id) > tuple_(transitions.c.at_ms, transitions.c.id),
+    )
+    .correlate(transitions)
+    .scalar_subquery()
+    .label("ended_ms")
+)
+
+_SELECTED: Final = (
+    transitions.c.id,
+    transitions.c.subject_kind,
+    transitions.c.subject_id,
+    transitions.c.rule,
+    transitions.c.location_id,
+    transitions.c.before,
+    transitions.c.after,
+    transitions.c.at_ms,
+    transitions.c.check_at_ms,
+    transitions.c.reason,
+    transitions.c.recorded_ms,
+    _ended_ms,
+)
+
+Position = tuple[int, int]
+"""The (at_ms, id) of the last row of the previous page."""
+
+
+def insert_many(conn: Connection, changes: Sequence[Transition], recorded_ms: int) -> list[int]:
+    """Store transitions, oldest first per subject; yields their ids in the same order."""
+    if not changes:
+        return []
+    rows = [
+        {
+            "subject_kind": change.key.subject.kind,
+            "subject_id": change.key.subject.id,
+            "rule": change.key.rule,
+            "location_id": change.key.location_id,
+            "before": change.before.value,
+            "after": change.after.value,
+            "at_ms": change.at_ms,
+            "check_at_ms": change.check_at_ms,
+            "recorded_ms": recorded_ms,
+            "reason": change.reason,
+        }
+        for change in changes
+    ]
+    statement = insert(transitions).returning(transitions.c.id, sort_by_parameter_order=True)
+    return list(conn.execute(statement, rows).scalars())
+
+
+def of_subject(
+    conn: Connection,
+    subject: Subject,
+    rule: str | None = REACHABLE,
+    *,
+    from_ms: int,
+    to_ms: int,
+    limit: int | None = None,
+    before: Position | None = None,
+) -> list[StoredTransition]:
+    """A subject's transitions that began in [from_ms, to_ms), newest first; ``rule`` None: under every rule."""
+    statement = _of(subject, rule).where(transitions.c.at_ms >= from_ms, transitions.c.at_ms < to_ms)
+    return _page(conn, statement, limit, before)
+
+
+def last_before(conn: Connection, subject: Subject, rule: str, at_ms: int) -> StoredTransition | None:
+    """The transition that was standing at ``at_ms``: the newest that began before it, or None."""
+    statement = _of(subject, rule).where(transitions.c.at_ms < at_ms)
+    return next(iter(_page(conn, statement, 1, None)), None)
+
+
+def recent(
+    conn: Connection,
+    *,
+    from_ms: int = 0,
+    to_ms: int | None = None,
+    limit: int,
+    before: Position | None = None,
+    rule: str | None = None,
+) -> list[StoredTransition]:
+    """The newest transitions of all subjects, newest first."""
+    statement = select(*_SELECTED).where(transitions.c.at_ms >= from_ms)
+    if to_ms is not None:
+        statement = statement.where(transitions.c.at_ms < to_ms)
+    if rule is not None:
+        statement = statement.where(transitions.c.rule == rule)
+    return _page(conn, statement, limit, before)
+
+
+def get_many(conn: Connection, ids: Collection[int]) -> dict[int, StoredTransition]:
+    """Transitions by their number; those that do not exist are left out."""
+    statement = select(*_SELECTED).where(fast.among(conn, transitions.c.id, ids))
+    return {stored.id: stored for stored in map(_stored, fast.fetch(conn, statement))}
+
+
+class Change(NamedTuple):
+    """As much of a transition as uptime needs."""
+
+    at_ms: int
+    after: Verdict
+
+
+def for_uptime(
+    conn: Connection, target_ids: Collection[int] | None, from_ms: int, *, rule: str = REACHABLE
+) -> dict[int, list[Change]]:
+    """Each target's changes since ``from_ms``, oldest first, led by the one that was standing then, where there is one.
+
+    One statement for all targets (None: every target). A target without any change is left out.
+    """
+    mine = [transitions.c.subject_kind == TARGET, transitions.c.rule == rule]
+    if target_ids is not None:
+        mine.append(fast.among(conn, transitions.c.subject_id, target_ids))
+    standing = (
+        select(transitions.c.subject_id, func.max(transitions.c.at_ms).label("at_ms"))
+        .where(*mine, transitions.c.at_ms <= from_ms)
+        .group_by(transitions.c.subject_id)
+        .subquery()
+    )
+    statement = (
+        select(transitions.c.subject_id, transitions.c.at_ms, transitions.c.after)
+        .outerjoin(standing, standing.c.subject_id == transitions.c.subject_id)
+        .where(*mine, transitions.c.at_ms >= func.coalesce(standing.c.at_ms, from_ms))
+        .order_by(transitions.c.subject_id, transitions.c.at_ms, transitions.c.id)
+    )
+    changes: dict[int, list[Change]] = defaultdict(list)
+    for target_id, at_ms, after in fast.fetch(conn, statement):
+        changes[target_id].append(Change(at_ms, _VERDICTS[after]))
+    return dict(changes)
+
+
+def _of(subject: Subject, rule: str | None) -> Select[Any]:
+    statement = select(*_SELECTED).where(
+        transitions.c.subject_kind == subject.kind, transitions.c.subject_id == subject.id
+    )
+    return statement if rule is None else statement.where(transitions.c.rule == rule)
+
+
+def _page(
+    conn: Connection, statement: Select[Any], limit: int | None, before: Position | None
+) -> list[StoredTransition]:
+    if before is not None:
+        statement = statement.where(tuple_(transitions.c.at_ms, transitions.c.id) < tuple_(*before))
+    statement = statement.order_by(transitions.c.at_ms.desc(), transitions.c.id.desc()).limit(limit)
+    return [_stored(row) for row in fast.fetch(conn, statement)]
+
+
+def _stored(row: tuple[Any, ...]) -> StoredTransition:
+    number, kind, subject_id, rule, location_id, before, after, at_ms, check_at_ms, reason, *times = row
+    key = StateKey(Subject(kind, subject_id), rule, location_id)
+    change = Transition(key, _VERDICTS[before], _VERDICTS[after], at_ms, check_at_ms, reason)
+    return StoredTransition(number, change, *times)
