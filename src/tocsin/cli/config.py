@@ -13,7 +13,7 @@ import typer
 from pydantic import SecretStr
 
 from tocsin.cli.opened import load_settings
-from tocsin.cli.terminal import print_json, print_table
+from tocsin.cli.terminal import AsJson, print_json, print_table
 from tocsin.settings import Settings
 
 app = typer.Typer(add_completion=False)
@@ -31,7 +31,7 @@ class InForce(NamedTuple):
 
 
 @app.command()
-def config(as_json: bool = typer.Option(False, "--json", help="Answer in JSON.")) -> None:
+def config(as_json: AsJson = False) -> None:
     """Print the settings in force and where each comes from.
 
     The environment goes before `tocsin.toml` in the current directory, and that before the default. Secrets are hidden.
@@ -73,11 +73,11 @@ def _printable(value: object) -> object:
         case None | bool() | int() | float():
             return value
         case str() if "://" in value:
-            return _without_password(value)
+            return without_password(value)
     return str(value)
 
 
-def _without_password(url: str) -> str:
+def without_password(url: str) -> str:
     parts = urlsplit(url)
     if not parts.password and "password=" not in parts.query:
         return url

@@ -28,7 +28,7 @@ from rich.text import Text
 
 from tocsin import __version__
 from tocsin.cli.opened import load_settings
-from tocsin.cli.terminal import FAILED, WrongUse, print_json, print_text
+from tocsin.cli.terminal import FAILED, AsJson, WrongUse, print_json, print_text
 from tocsin.lib.vault import KEY_FILE
 from tocsin.settings import Settings
 
@@ -52,7 +52,7 @@ Examination = Callable[[Settings], Iterator[Finding]]
 
 
 @app.command()
-def doctor(as_json: bool = typer.Option(False, "--json", help="Answer in JSON.")) -> None:
+def doctor(as_json: AsJson = False) -> None:
     """Look for what would keep Tocsin from working, and say what to do.
 
     Ends with exit code 1 when something would. Contacts nothing but this machine and the database.

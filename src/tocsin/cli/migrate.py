@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import typer
 
+from tocsin.cli.config import without_password
 from tocsin.cli.opened import load_settings
-from tocsin.cli.terminal import Failed, print_json, print_text
+from tocsin.cli.terminal import AsJson, Failed, print_json, print_text
 from tocsin.store.engine import Store
 
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
-def migrate(as_json: bool = typer.Option(False, "--json", help="Answer in JSON.")) -> None:
+def migrate(as_json: AsJson = False) -> None:
     """Bring the database to this version's schema.
 
     `tocsin up` does this by itself; run it before a roll-out of several copies.
@@ -30,9 +31,10 @@ def migrate(as_json: bool = typer.Option(False, "--json", help="Answer in JSON."
         after = store.schema_state()
     finally:
         store.close()
+    database = without_password(settings.database)
     if as_json:
-        print_json({"database": store.url, "before": before, "after": after})
+        print_json({"database": database, "before": before, "after": after})
     elif before == "current":
-        print_text(f"Nothing to do: {store.url} is at this version's schema.")
+        print_text(f"Nothing to do: {database} is at this version's schema.")
     else:
-        print_text(f"{store.url} is at this version's schema now.")
+        print_text(f"{database} is at this version's schema now.")

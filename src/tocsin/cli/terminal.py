@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import typer
 from rich.console import Console
@@ -22,6 +22,9 @@ from tocsin.store.engine import StoreBusy, StoreUnavailable
 
 FAILED = 1
 WRONG_USE = 2
+
+AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+"""The option every command has that answers something."""
 
 
 class Failed(Exception):

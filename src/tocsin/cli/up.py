@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from tocsin.cli.opened import load_settings
@@ -11,8 +13,11 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def up(
-    host: str = typer.Option(None, help="Address to listen on.  [default: TOCSIN_HOST, 127.0.0.1]"),
-    port: int = typer.Option(None, min=0, max=65535, help="Port to listen on.  [default: TOCSIN_PORT, 8080]"),
+    host: Annotated[str | None, typer.Option(help="Address to listen on. Otherwise TOCSIN_HOST, or 127.0.0.1.")] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port to listen on. Otherwise TOCSIN_PORT, or 8080."),
+    ] = None,
 ) -> None:
     """Start everything on this machine: web app, API, worker, alerts, keeper.
 
