@@ -104,6 +104,18 @@ def decide(state: State, outcome: Outcome, policy: Policy, now_ms: int) -> tuple
     return _fold(state, outcome, policy, transitions), transitions
 
 
+def graded(result: Result, latency_us: int | None, policy: Policy) -> Result:
+    """A pass that was too slow is a warning; everything else is what it is."""
+    if (
+        result is Result.PASSED
+        and policy.degraded_above_ms is not None
+        and latency_us is not None
+        and latency_us > policy.degraded_above_ms * 1000
+    ):
+        return Result.WARNED
+    return result
+
+
 def unsettled(state: State) -> bool:
     """True while the newest outcome speaks against the verdict but has not overturned it: worth a quick re-check."""
     if state.verdict is Verdict.DOWN:
@@ -173,11 +185,7 @@ def _after_failure(state: State, outcome: Outcome, policy: Policy) -> State:
 
 
 def _after_pass(state: State, outcome: Outcome, policy: Policy) -> State:
-    warned = outcome.result is Result.WARNED or (
-        policy.degraded_above_ms is not None
-        and outcome.latency_us is not None
-        and outcome.latency_us > policy.degraded_above_ms * 1000
-    )
+    warned = graded(outcome.result, outcome.latency_us, policy) is Result.WARNED
     same_pace = state.warnings if warned else state.clean
     return state._replace(
         failures=0,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, or_, update
+from sqlalchemy import Connection, delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tocsin.store.tables import leases
@@ -22,6 +22,11 @@ def take(conn: Connection, name: str, holder: str, *, now_ms: int, for_ms: int) 
         insert(leases).values(name=name, holder=holder, until_ms=now_ms + for_ms).on_conflict_do_nothing()
     )
     return bool(made.rowcount)
+
+
+def until_ms(conn: Connection, name: str) -> int | None:
+    """When the lease runs out, or ran out; None when nobody ever took it or it was given back."""
+    return conn.execute(select(leases.c.until_ms).where(leases.c.name == name)).scalar()
 
 
 def release(conn: Connection, name: str, holder: str) -> None:

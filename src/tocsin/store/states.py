@@ -52,7 +52,7 @@ def write_many(conn: Connection, items: Sequence[tuple[StateKey, State]]) -> Non
     fast.upsert_many(conn, states, _COLUMNS, rows)
 
 
-def overdue(conn: Connection, now_ms: int, limit: int) -> list[tuple[StateKey, State]]:
+def overdue(conn: Connection, now_ms: int, limit: int | None = None) -> list[tuple[StateKey, State]]:
     """Whose outcome was due before ``now_ms`` and is not held, longest overdue first."""
     statement = (
         select(*_SELECTED)

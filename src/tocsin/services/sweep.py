@@ -1,0 +1,135 @@
+"""Silence turned into outcomes: subjects that should have been heard of by now and were not.
+
+Only for those that stay silent; where the next outcome comes first, the decision puts the silence in by itself.
+Knows no kind of target: what silence means is in the policy, when it is reached is in the state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping
+from uuid import uuid4
+
+from sqlalchemy import Connection
+
+from tocsin.core.decide import Policy, silence
+from tocsin.core.outcome import Result
+from tocsin.lib.clock import Clock
+from tocsin.lib.log import get_logger
+from tocsin.lib.threads import Threads
+from tocsin.pipeline import Entry, Pipeline
+from tocsin.store import leases, states
+from tocsin.store.engine import Store, StoreError
+
+EVERY_S = 5.0
+BATCH = 1000
+SETTLE_MS = 30_000
+"""After time in which nobody could listen (a stalled database, a suspended machine) results on their way get this
+long to arrive before silence counts."""
+GAP_MS = 20_000
+"""Two rounds further apart than this were not in touch in between. Also how long the lease lasts."""
+AWAY_MS = 10_000
+"""A start this soon after the last round is a quick restart or a second process, not an absence."""
+LEASE = "sweep"
+
+log = get_logger("sweep")
+
+
+class Sweep:
+    """``policies(conn, target_ids)`` gives the policy of each target that still exists."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        pipeline: Pipeline,
+        clock: Clock,
+        policies: Callable[[Connection, Collection[int]], Mapping[int, Policy]],
+    ) -> None:
+        self._store = store
+        self._pipeline = pipeline
+        self._clock = clock
+        self._policies = policies
+        self._holder = str(uuid4())
+        self._round_ms: int | None = None
+        self._steady_since_ms = 0
+
+    def begin(self) -> None:
+        """To be called at start, before anybody listens.
+
+        A job that called while no one listened must not be taken for silent: what was due in that time, and is a
+        failure when silent, is due as much later as nobody listened.
+        """
+        now_ms = self._clock.now_ms()
+        with self._store.write() as conn:
+            until_ms = leases.until_ms(conn, LEASE)
+            if until_ms is None:
+                return
+            listened_ms = until_ms - GAP_MS
+            away_ms = now_ms - listened_ms
+            if away_ms <= AWAY_MS:
+                return
+            overdue = states.overdue(conn, now_ms + GAP_MS)
+            policies = self._policies(conn, [key.subject.id for key, _ in overdue])
+            moved = [
+                (key, state._replace(due_ms=state.due_ms + away_ms))
+                for key, state in overdue
+                if state.due_ms is not None
+                and state.due_ms > listened_ms
+                and (policy := policies.get(key.subject.id)) is not None
+                and policy.silence is Result.FAILED
+            ]
+            states.write_many(conn, moved)
+
+    def sweep(self) -> int:
+        """One round; returns how many silences were recorded. Blocks; raises the store's errors."""
+        now_ms = self._clock.now_ms()
+        with self._store.write() as conn:
+            mine = leases.take(conn, LEASE, self._holder, now_ms=now_ms, for_ms=GAP_MS)
+        if not mine:
+            self._round_ms = None
+            return 0
+        if self._round_ms is None or not 0 <= now_ms - self._round_ms <= GAP_MS:
+            self._steady_since_ms = now_ms
+        self._round_ms = now_ms
+        if now_ms - self._steady_since_ms < SETTLE_MS:
+            return 0
+        found = 0
+        while True:
+            with self._store.write() as conn:
+                overdue = states.overdue(conn, now_ms, BATCH)
+                policies = self._policies(conn, [key.subject.id for key, _ in overdue])
+                entries = [
+                    Entry(missed, policy)
+                    for key, state in overdue
+                    if (policy := policies.get(key.subject.id)) is not None
+                    and (missed := silence(key, state, policy)) is not None
+                ]
+                # A subject that no longer exists is not expected any more.
+                states.write_many(
+                    conn,
+                    [(key, state._replace(due_ms=None)) for key, state in overdue if key.subject.id not in policies],
+                )
+                _, changed = self._pipeline.write_within(conn, entries)
+            self._pipeline.ring(changed)
+            found += len(entries)
+            if len(overdue) < BATCH:
+                return found
+
+    async def run(self, stop: asyncio.Event) -> None:
+        threads = Threads("sweep", 1)
+        try:
+            while not stop.is_set():
+                try:
+                    found = await threads.run(self.sweep)
+                    if found:
+                        log.info("subjects fell silent", subjects=found)
+                except StoreError as error:
+                    log.warning("the silence sweep waits for the database", reason=str(error))
+                try:
+                    async with asyncio.timeout(EVERY_S):
+                        await stop.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            threads.close()
