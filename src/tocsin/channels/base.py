@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from tocsin.core.alerting import Message
-from tocsin.lib.http import HttpEngine
+from tocsin.lib.clock import Clock
+from tocsin.lib.net import Network
 
 
 class DeliveryError(Exception):
@@ -31,14 +32,21 @@ class Refused(DeliveryError):
     """It will never work as it is: gone, forbidden, malformed. Not tried again."""
 
 
-S = TypeVar("S", bound=BaseModel)
+class ChannelSettings(BaseModel):
+    """A kind's own fields. Unknown fields are refused by name; secrets are ``SecretStr``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+S = TypeVar("S", bound=ChannelSettings)
 
 
 @dataclass(frozen=True, slots=True)
 class Carrier:
-    """What channels share: the outbound HTTP engine with its guard."""
+    """What channels share: the way out with its guard, on the running event loop, and the clock."""
 
-    http: HttpEngine
+    network: Network
+    clock: Clock
 
 
 @dataclass(frozen=True, slots=True)
