@@ -25,13 +25,13 @@ check: .make/dev .make/web-packages ## run the checks that start nothing: format
 bench: .make/dev .make/web ## measure, and write bench/out/results.json (ARGS="--quick" for two minutes)
 	@exec .venv/bin/python -m bench $(ARGS)
 
-web: .make/web ## build the web app into web/dist
+web: .make/web ## build the web app
 
 lock: .make/dev ## choose new versions and pin them, with their hashes
 	@scripts/lock.sh
 
 clean: ## remove everything make made; tocsin-data stays
-	rm -rf .venv .make web/node_modules web/dist bench/out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .make web/node_modules web/dist src/tocsin/web bench/out .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # A checkout that was moved needs a new .venv, because scripts in it name their place; so does one whose .venv is
 # gone or whose Python was removed.
