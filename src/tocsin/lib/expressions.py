@@ -15,7 +15,7 @@ from typing import TypeAlias
 from cel_expr_python import cel
 
 Value: TypeAlias = (
-    "None | bool | int | float | str | bytes | timedelta | datetime | list[Value] | dict[str, Value] | object"
+    "bool | int | float | str | bytes | timedelta | datetime | list[Value] | dict[str, Value] | object | None"
 )
 
 
@@ -67,17 +67,24 @@ _STATUS = re.compile(r"^[A-Z_]+: | \[[A-Z_]+\]$")
 
 
 class Condition:
-    """A compiled expression that yields true or false."""
+    """A compiled expression that yields true or false.
 
-    __slots__ = ("_expression", "source")
+    ``variables`` are those it mentions, and all that ``holds`` needs to be given.
+    """
 
-    def __init__(self, source: str, expression: cel.Expression) -> None:
+    __slots__ = ("_expression", "source", "variables")
+
+    def __init__(self, source: str, expression: cel.Expression, variables: tuple[str, ...]) -> None:
         self.source = source
+        self.variables = variables
         self._expression = expression
 
-    def holds(self, values: Mapping[str, Value]) -> bool:
+    def holds(self, values: dict[str, Value]) -> bool:
         """Raises ``EvaluationError`` when it yields neither true nor false."""
-        result = self._expression.eval(data=values)
+        try:
+            result = self._expression.eval(data=values)
+        except RuntimeError as error:
+            raise EvaluationError(_STATUS.sub("", str(error))) from None
         value = result.value()
         if value is True or value is False:
             return bool(value)
@@ -104,7 +111,42 @@ def _compile(source: str, variables: tuple[tuple[str, Kind], ...]) -> Condition:
     yielded = expression.return_type()
     if yielded not in (cel.Type.BOOL, cel.Type.DYN):
         raise ExpressionError(f"it must yield true or false, but yields {yielded.name()}", 1, 1)
-    return Condition(source, expression)
+    return Condition(source, expression, tuple(sorted(_mentioned(source) & dict(variables).keys())))
+
+
+_TOKEN = re.compile(
+    r"""(?P<skipped>//[^\n]*|\s+)
+      | (?P<text>[rRbB]{0,2}(?:\"{3}(?:\\.|[^\\])*?\"{3}|'{3}(?:\\.|[^\\])*?'{3}
+                |"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'))
+      | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
+      | (?P<other>.)""",
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def _mentioned(source: str) -> set[str]:
+    """Every name, and every dotted beginning of one, that may be a variable: ``tls.expires_in`` gives ``tls`` and
+    ``tls.expires_in``. Text and comments hold no names, and neither does what follows the dot of a value."""
+    names: set[str] = set()
+    path, before, dotted = "", "", False
+    for token in _TOKEN.finditer(source):
+        kind, text = token.lastgroup, token.group()
+        if kind == "skipped":
+            continue
+        if kind == "name" and not (dotted and not path):
+            path = f"{path}.{text}" if dotted and path else text
+            names.add(path)
+        elif text != "." or not path:
+            path = ""
+        # A dot after nothing that has a value (".status") begins an absolute name.
+        dotted = text == "." and (bool(path) or bool(re.fullmatch(r"[\w\"')\]}]+", before[-1:])))
+        before = text
+    return names
+
+
+def fit_text(text: str) -> str:
+    """``text`` without what the language cannot carry (NUL, at which it would end, and halves of characters)."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
 @lru_cache(maxsize=64)

@@ -11,25 +11,27 @@ from typing import Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from tocsin.lib.certificates import Certificate
 from tocsin.lib.expressions import Kind, Value
+from tocsin.lib.faults import ContactFailure, OwnFault
 from tocsin.lib.net import Network
+from tocsin.lib.phases import NO_PHASES, Phases
+
+__all__ = [
+    "NO_PHASES",
+    "Certificate",
+    "Failure",
+    "Phases",
+    "ProbeError",
+    "ProbeKind",
+    "ProbeSettings",
+    "Reading",
+    "failure_of",
+]
 
 
-class ProbeError(Exception):
+class ProbeError(OwnFault):
     """Our own fault, or our machine's: nothing was measured. ``str()`` says what to do about it."""
-
-
-class Phases(NamedTuple):
-    """Where the time went, microseconds; None for a phase that did not happen."""
-
-    dns_us: int | None = None
-    connect_us: int | None = None
-    tls_us: int | None = None
-    first_byte_us: int | None = None
-    transfer_us: int | None = None
-
-
-NO_PHASES = Phases()
 
 
 class Failure(NamedTuple):
@@ -44,24 +46,18 @@ class Failure(NamedTuple):
     network: bool
 
 
-class Certificate(NamedTuple):
-    """One certificate of a chain, leaf first. Times are epoch ms; fingerprint is SHA-256 in hex."""
-
-    subject: str
-    issuer: str
-    names: tuple[str, ...]
-    not_before_ms: int
-    not_after_ms: int
-    serial: str
-    fingerprint: str
+def failure_of(fault: ContactFailure) -> Failure:
+    return Failure(fault.code, fault.message, fault.network)
 
 
 @dataclass(slots=True)
 class Reading:
     """What one probe saw.
 
-    ``values`` binds the kind's CEL variables. ``details`` makes the evidence that is kept with a failing check
-    and shown by a test (JSON values: address, headers, start of the body, answers …); it is only called then.
+    ``values`` binds the kind's CEL variables; only those that an assertion mentions are asked for, so a mapping may
+    make them then, and may raise ``EvaluationError`` for one it has no value for, saying why. ``details`` makes the
+    evidence that is kept with a failing check and shown by a test (JSON values: headers, start of the body,
+    answers …); it is only called then.
     """
 
     latency_us: int | None
@@ -89,7 +85,7 @@ class ProbeKind(Generic[S]):
     ``variables`` names the CEL variables and their kinds. ``default_assertions`` hold where a target names none.
     ``probe(settings, timeout_s, network)`` must end within ``timeout_s`` of its own accord, with a ``Reading`` that
     says how far it came; the frame cancels it shortly after. It is None for kinds nobody probes (heartbeat).
-    ``prepare`` turns settings into what ``probe`` is given each time, once per change of the target.
+    The same settings object is given each time until the target changes, so what is made of it can be kept on it.
     """
 
     kind: str
