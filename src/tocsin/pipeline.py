@@ -16,7 +16,8 @@ from tocsin.core.decide import Policy, State, Transition, decide, hold, release
 from tocsin.core.outcome import Outcome, StateKey
 from tocsin.lib import metrics
 from tocsin.lib.clock import Clock
-from tocsin.store import checks, evidence, states, transitions
+from tocsin.store import certificates, checks, evidence, states, transitions
+from tocsin.store.certificates import Chain
 from tocsin.store.checks import CheckRow
 from tocsin.store.engine import Store
 
@@ -28,6 +29,8 @@ class Entry(NamedTuple):
     policy: Policy
     check: CheckRow | None = None
     evidence: Mapping[str, object] | None = None
+    chain: Chain | None = None
+    """The certificates that were seen, when they are others than before."""
 
 
 class Settled(NamedTuple):
@@ -76,6 +79,7 @@ class Pipeline:
         ]
         if seen:
             evidence.insert_many(conn, seen)
+        certificates.put_many(conn, [entry.chain for entry in entries if entry.chain is not None])
         self._keep(conn, settled, changed, now_ms)
         return settled, changed
 

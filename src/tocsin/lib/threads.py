@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ParamSpec, TypeVar
+from contextlib import asynccontextmanager, suppress
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import uvloop
 
@@ -70,50 +71,69 @@ class TaskSet:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-class LoopThread:
-    """Runs ``main(stop)`` on an event loop of its own, on its own thread, so that no other work delays it.
+Main: TypeAlias = Callable[[asyncio.Event], Awaitable[None]]
+"""A loop that runs until the event is set."""
+Ended: TypeAlias = Callable[[BaseException | None], None]
+"""Told, on the loop that waits, that a main has ended; with what it raised, if it did."""
 
-    ``stop`` is an event of that loop; ``request_stop`` sets it from any thread, ``join`` waits and re-raises.
+
+@asynccontextmanager
+async def on_this_loop(main: Main, ended: Ended, *, stop_s: float) -> AsyncIterator[None]:
+    """``main`` as a task of this loop; on leaving it is asked to stop and cancelled after ``stop_s``."""
+    stop = asyncio.Event()
+
+    def told(task: asyncio.Task[None]) -> None:
+        ended(None if task.cancelled() else task.exception())
+
+    async def body() -> None:
+        await main(stop)
+
+    task = asyncio.get_running_loop().create_task(body())
+    task.add_done_callback(told)
+    try:
+        yield
+    finally:
+        stop.set()
+        await asyncio.wait([task], timeout=stop_s)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@asynccontextmanager
+async def on_its_own_thread(name: str, main: Main, ended: Ended, *, stop_s: float) -> AsyncIterator[None]:
+    """``main`` on a thread and an event loop of its own, so that no other work delays it.
+
+    On leaving it is asked to stop; after ``stop_s`` it is left behind (the thread does not keep the process).
     """
+    here = asyncio.get_running_loop()
+    begun: asyncio.Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = here.create_future()
+    over = asyncio.Event()
 
-    def __init__(self, name: str, main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
-        self._main = main
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
-        self._begun = threading.Event()
-        self._error: BaseException | None = None
-        self._on_end: Callable[[], None] = lambda: None
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+    def finish(error: BaseException | None) -> None:
+        over.set()
+        ended(error)
 
-    def start(self, on_end: Callable[[], None] = lambda: None) -> None:
-        """``on_end`` is called on that thread when ``main`` has ended, for whatever reason."""
-        self._on_end = on_end
-        self._thread.start()
-        self._begun.wait()
-
-    def request_stop(self) -> None:
-        if self._loop is not None and self._stop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._stop.set)
-
-    def join(self, timeout_s: float | None = None) -> bool:
-        """False when it is still running after ``timeout_s``. Raises what ``main`` raised."""
-        self._thread.join(timeout_s)
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
-        return not self._thread.is_alive()
-
-    def _run(self) -> None:
+    def thread() -> None:
         async def body() -> None:
-            self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-            self._begun.set()
-            await self._main(self._stop)
+            stop = asyncio.Event()
+            here.call_soon_threadsafe(begun.set_result, (asyncio.get_running_loop(), stop))
+            await main(stop)
 
+        error: BaseException | None = None
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(body())
-        except BaseException as error:
-            self._error = error
-        finally:
-            self._begun.set()
-            self._on_end()
+        except BaseException as raised:  # handed to the loop that waits
+            error = raised
+        if not here.is_closed():
+            here.call_soon_threadsafe(finish, error)
+
+    threading.Thread(target=thread, name=name, daemon=True).start()
+    loop, stop = await begun
+    try:
+        yield
+    finally:
+        with suppress(RuntimeError):  # the loop is closed: it has ended by itself
+            loop.call_soon_threadsafe(stop.set)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(over.wait(), stop_s)

@@ -24,7 +24,7 @@ def insert_many(conn: Connection, items: Sequence[tuple[CheckKey, Document]]) ->
     if not items:
         return
     insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
-    rows = [dict(zip(_COLUMNS, (*key, _pack(document)), strict=True)) for key, document in items]
+    rows = [dict(zip(_COLUMNS, (*key, pack(document)), strict=True)) for key, document in items]
     conn.execute(insert(evidence).on_conflict_do_nothing(), rows)
 
 
@@ -36,7 +36,7 @@ def get(conn: Connection, key: CheckKey) -> dict[str, Any] | None:
             evidence.c.target_id == target_id, evidence.c.at_ms == at_ms, evidence.c.location_id == location_id
         )
     ).scalar()
-    return None if packed is None else _unpack(packed)
+    return None if packed is None else cast("dict[str, Any]", unpack(packed))
 
 
 def kept(conn: Connection, target_id: int, *, from_ms: int, to_ms: int) -> set[tuple[int, int]]:
@@ -47,9 +47,10 @@ def kept(conn: Connection, target_id: int, *, from_ms: int, to_ms: int) -> set[t
     return {(at_ms, location_id) for at_ms, location_id in fast.fetch(conn, statement)}
 
 
-def _pack(document: Document) -> bytes:
+def pack(document: object) -> bytes:
+    """Anything JSON can say, compressed."""
     return zlib.compress(msgspec.json.encode(document), level=6)
 
 
-def _unpack(packed: bytes) -> dict[str, Any]:
-    return cast("dict[str, Any]", msgspec.json.decode(zlib.decompress(packed)))
+def unpack(packed: bytes) -> Any:
+    return msgspec.json.decode(zlib.decompress(packed))

@@ -158,6 +158,17 @@ evidence = Table(
     Column("document", LargeBinary, nullable=False),  # zlib-compressed JSON
 )
 
+# The certificate chain each location saw last; written when it is another one, not with every check.
+certificates = Table(
+    "certificates",
+    metadata,
+    Column("target_id", Integer, primary_key=True, autoincrement=False),
+    Column("location_id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("seen_ms", BigInteger, nullable=False),  # when it was first seen
+    Column("expires_ms", BigInteger, nullable=False),  # of the first to expire
+    Column("document", LargeBinary, nullable=False),  # zlib-compressed JSON: the chain, leaf first
+)
+
 # One row per rolled-up hour or day. Latency covers checks that passed or warned.
 _ROLLUP_COLUMNS = (
     "checks",

@@ -98,6 +98,15 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_table(
+        "certificates",
+        sa.Column("target_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("location_id", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("seen_ms", sa.BigInteger(), nullable=False),
+        sa.Column("expires_ms", sa.BigInteger(), nullable=False),
+        sa.Column("document", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("target_id", "location_id", name=op.f("pk_certificates")),
+    )
+    op.create_table(
         "evidence",
         sa.Column("target_id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("at_ms", sa.BigInteger(), autoincrement=False, nullable=False),

@@ -1,0 +1,149 @@
+"""Results on their way to the database: a bounded buffer and one writer.
+
+A database that stalls costs nothing but time until the buffer is full; then the oldest latency rows go first and
+their verdicts stay, so that no transition is lost. Knows no probe and no schedule.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from tocsin.core.outcome import StateKey
+from tocsin.lib import metrics
+from tocsin.lib.clock import Clock
+from tocsin.lib.log import get_logger
+from tocsin.lib.threads import Threads
+from tocsin.pipeline import Entry, Settled
+from tocsin.store.engine import StoreError
+
+GATHER_S = 0.25
+"""How long results are gathered before they are written together."""
+BATCH = 1000
+"""The most entries of one transaction: a few milliseconds of the write lock."""
+RUN_KEPT = 20
+"""Of a long run of equal results without latency rows, this many are kept: more than any threshold counts."""
+RETRY_S = (0.5, 1.0, 2.0, 5.0)
+
+log = get_logger("worker")
+
+
+class Writer(Protocol):
+    def write(self, entries: Sequence[Entry]) -> list[Settled]: ...
+
+
+class Recorder:
+    """``add`` on the event loop, never blocks; ``run`` writes until ``drain`` has emptied it."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        threads: Threads,
+        clock: Clock,
+        *,
+        bound: int,
+        settled: Callable[[list[Settled]], None],
+        retry_s: Sequence[float] = RETRY_S,
+    ) -> None:
+        self._writer = writer
+        self._threads = threads
+        self._clock = clock
+        self._bound = bound
+        self._retry_s = retry_s
+        self._settled = settled
+        self._full: deque[Entry] = deque()
+        # Older than everything in _full: entries stripped of their latency row when the buffer was full.
+        self._stripped: deque[Entry] = deque()
+        self._runs: dict[StateKey, tuple[int, int]] = {}
+        self._fresh = asyncio.Event()
+        self._draining = False
+
+    def __len__(self) -> int:
+        return len(self._full) + len(self._stripped)
+
+    def add(self, entry: Entry) -> None:
+        self._full.append(entry)
+        if len(self._full) > self._bound:
+            self._strip(self._full.popleft())
+        if not self._fresh.is_set():
+            self._fresh.set()
+
+    async def run(self) -> None:
+        """Ends when ``drain`` was called and nothing is left, or when cancelled."""
+        failures = 0
+        while True:
+            if not len(self):
+                if self._draining:
+                    return
+                self._fresh.clear()
+                await self._fresh.wait()
+                continue
+            if len(self) < BATCH and not self._draining:
+                await asyncio.sleep(GATHER_S)
+            metrics.RESULTS_BUFFERED.set(len(self))
+            batch = self._take()
+            try:
+                await self._write(batch)
+            except StoreError as error:
+                self._put_back(batch)
+                metrics.WRITE_FAILURES.inc()
+                if failures == 0:
+                    log.warning("results wait: the database cannot be written", reason=str(error), waiting=len(self))
+                await asyncio.sleep(self._retry_s[min(failures, len(self._retry_s) - 1)])
+                failures += 1
+            except asyncio.CancelledError:
+                self._put_back(batch)
+                raise
+            else:
+                if failures:
+                    log.info("the database can be written again", waiting=len(self))
+                failures = 0
+                metrics.RESULTS_BUFFERED.set(len(self))
+
+    def drain(self) -> None:
+        """Write what there is without gathering, then end ``run``."""
+        self._draining = True
+        self._fresh.set()
+
+    async def _write(self, batch: list[Entry]) -> None:
+        began = self._clock.monotonic()
+        try:
+            settled = await self._threads.run(self._writer.write, batch)
+        except StoreError:
+            raise
+        except Exception as error:
+            # Not the database's fault but that of something in the batch: find it, keep the rest.
+            if len(batch) == 1:
+                log.error("a result cannot be stored and is given up", subject=batch[0].outcome.key, exc_info=error)
+                metrics.WRITE_FAILURES.inc()
+                return
+            middle = len(batch) // 2
+            await self._write(batch[:middle])
+            await self._write(batch[middle:])
+            return
+        metrics.WRITES.observe(self._clock.monotonic() - began)
+        self._settled(settled)
+
+    def _take(self) -> list[Entry]:
+        batch = [self._stripped.popleft() for _ in range(min(BATCH, len(self._stripped)))]
+        if not self._stripped:
+            self._runs.clear()
+        batch += [self._full.popleft() for _ in range(min(BATCH - len(batch), len(self._full)))]
+        return batch
+
+    def _put_back(self, batch: list[Entry]) -> None:
+        self._full.extendleft(reversed(batch))
+        while len(self._full) > self._bound:
+            self._strip(self._full.popleft())
+
+    def _strip(self, entry: Entry) -> None:
+        """Gives up the latency row. The verdict stays, unless it only prolongs a run that is long enough."""
+        metrics.RESULTS_DROPPED.inc()
+        key, result = entry.outcome.key, int(entry.outcome.result)
+        before, length = self._runs.get(key, (-1, 0))
+        length = length + 1 if before == result else 1
+        self._runs[key] = (result, length)
+        if length <= RUN_KEPT:
+            self._stripped.append(entry._replace(check=None, evidence=None))
