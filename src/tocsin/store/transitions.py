@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Select, func, insert, select, tuple_
 from tocsin.core.decide import Transition, Verdict
 from tocsin.core.outcome import REACHABLE, StateKey, Subject
 from tocsin.core.target import TARGET
+from tocsin.core.uptime import Change
 from tocsin.store import fast
 from tocsin.store.tables import transitions
 
@@ -129,13 +130,6 @@ def get_many(conn: Connection, ids: Collection[int]) -> dict[int, StoredTransiti
     """Transitions by their number; those that do not exist are left out."""
     statement = select(*_SELECTED).where(fast.among(conn, transitions.c.id, ids))
     return {stored.id: stored for stored in map(_stored, fast.fetch(conn, statement))}
-
-
-class Change(NamedTuple):
-    """As much of a transition as uptime needs."""
-
-    at_ms: int
-    after: Verdict
 
 
 def for_uptime(
