@@ -28,11 +28,12 @@ class Tocsin:
     def __init__(
         self,
         place: Path,
-        settings: Mapping[str, str] | None = None,
+        settings: Mapping[str, str | None] | None = None,
         *,
         wrap: tuple[str, ...] = (),
     ) -> None:
-        """``wrap`` goes before the command, such as ``("taskset", "-c", "0")``."""
+        """``settings`` are environment variables; None takes one away. ``wrap`` goes before the command, such as
+        ``("taskset", "-c", "0")``."""
         place.mkdir(parents=True, exist_ok=True)
         self.place: Final = place
         self.data_dir: Final = place / "data"
@@ -41,13 +42,14 @@ class Tocsin:
         self.address: Final = f"http://127.0.0.1:{self.port}"
         self.ready_s = 0.0
         self._wrap = wrap
-        self._environment = {
+        chosen: dict[str, str | None] = {
             **{name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")},
             "TOCSIN_DATA_DIR": str(self.data_dir),
             "TOCSIN_PORT": str(self.port),
             "TOCSIN_ADMIN_PASSWORD": PASSWORD,
             **(settings or {}),
         }
+        self._environment = {name: value for name, value in chosen.items() if value is not None}
         self._process: subprocess.Popen[bytes] | None = None
         self._key: str | None = None
 
@@ -168,7 +170,9 @@ class Tocsin:
 
 
 @contextmanager
-def running(place: Path, settings: Mapping[str, str] | None = None, *, wrap: tuple[str, ...] = ()) -> Iterator[Tocsin]:
+def running(
+    place: Path, settings: Mapping[str, str | None] | None = None, *, wrap: tuple[str, ...] = ()
+) -> Iterator[Tocsin]:
     """A started installation; killed on leaving if it still runs."""
     tocsin = Tocsin(place, settings, wrap=wrap)
     try:
