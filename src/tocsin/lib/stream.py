@@ -11,6 +11,7 @@ import asyncio
 import socket
 import ssl
 import time
+from contextlib import ExitStack, suppress
 from types import TracebackType
 
 from tocsin.lib.faults import ContactFailure, fault_of_errno
@@ -157,49 +158,40 @@ async def connect(
 ) -> Stream:
     """A connection to ``host``, its addresses tried in turn, each with an even share of the time that is left.
 
-    Phases dns and connect. Raises ``ContactFailure`` (of the last address tried) or ``OwnFault``.
+    Begins the phases dns and connect. Raises ``ContactFailure`` (of the last address tried) or ``OwnFault``.
     """
     deadline = time.monotonic() + timeout_s
     laps.begin("dns", f"looking up {host}")
-    addresses = await network.addresses(host, ip_version)
-    for position, address in enumerate(addresses):
-        left = len(addresses) - position
-        share_s = (deadline - time.monotonic()) / left
+    *others, last = await network.addresses(host, ip_version)
+    for tried, address in enumerate(others):
+        share_s = (deadline - time.monotonic()) / (len(others) - tried + 1)
         laps.begin("connect", f"connecting to {place(address, port)}")
-        try:
-            connected = await _connected(address, port, share_s)
-        except ContactFailure:
-            if left == 1:
-                raise
-            continue
-        laps.end()
-        return Stream(connected, address, port)
-    raise AssertionError("addresses() never answers with none")
+        with suppress(ContactFailure):
+            return await open_stream(address, port, timeout_s=share_s)
+    laps.begin("connect", f"connecting to {place(last, port)}")
+    return await open_stream(last, port, timeout_s=deadline - time.monotonic())
 
 
-async def _connected(address: str, port: int, timeout_s: float) -> socket.socket:
+async def open_stream(address: str, port: int, *, timeout_s: float) -> Stream:
+    """A connection to ``address``, an IP literal that the guard let pass."""
     where = place(address, port)
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        connecting = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    except OSError as error:
-        raise fault_of_errno(error.errno or 0, where) from None
-    try:
-        connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        async with asyncio.timeout(timeout_s):
-            await asyncio.get_running_loop().sock_connect(connecting, (address, port))
-    except TimeoutError:
-        connecting.close()
-        raise ContactFailure(
-            "timeout", f"timed out after {timeout_s:.3g} s while connecting to {where}", network=True
-        ) from None
-    except OSError as error:
-        connecting.close()
-        raise fault_of_errno(error.errno or 0, where) from None
-    except BaseException:
-        connecting.close()
-        raise
-    return connecting
+    with ExitStack() as closing:
+        try:
+            connecting = socket.socket(family, socket.SOCK_STREAM)
+            closing.callback(connecting.close)
+            connecting.setblocking(False)
+            connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            async with asyncio.timeout(timeout_s):
+                await asyncio.get_running_loop().sock_connect(connecting, (address, port))
+        except TimeoutError:
+            raise ContactFailure(
+                "timeout", f"timed out after {timeout_s:.3g} s while connecting to {where}", network=True
+            ) from None
+        except OSError as error:
+            raise fault_of_errno(error.errno or 0, where) from None
+        closing.pop_all()
+    return Stream(connecting, address, port)
 
 
 def place(address: str, port: int) -> str:
