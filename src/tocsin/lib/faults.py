@@ -39,9 +39,9 @@ _OWN = {
     errno.EACCES: "this machine does not let us send: a local firewall rule or security policy forbids it",
 }
 _THEIRS = {
-    errno.ECONNREFUSED: ("refused", "connection refused", True),
-    errno.ECONNRESET: ("reset", "connection reset", True),
-    errno.EPIPE: ("reset", "connection closed by the other side", True),
+    errno.ECONNREFUSED: ("refused", "connection refused", False),
+    errno.ECONNRESET: ("reset", "connection reset", False),
+    errno.EPIPE: ("reset", "connection closed by the other side", False),
     errno.ETIMEDOUT: ("timeout", "timed out while connecting", True),
     errno.EHOSTUNREACH: ("unreachable", "no route to host", True),
     errno.ENETUNREACH: ("unreachable", "network unreachable", True),

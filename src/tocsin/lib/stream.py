@@ -23,15 +23,16 @@ from tocsin.lib.tls import TlsOptions, TlsSession, chain_of, context_of, handsha
 _CHUNK_BYTES = 16 * 1024
 
 
-class Laps:
-    """Times what follows one after another: begin a phase, and the one before it has ended.
+class Progress:
+    """How far an exchange came. Its phases follow one after another: begin one, and the one before it has ended.
 
-    ``doing`` says for people what is under way, so that a timeout can name it.
+    ``doing`` says for people what is under way, so that a timeout can name it; ``address`` is the one last contacted.
     """
 
     def __init__(self) -> None:
         self.began_ns = time.perf_counter_ns()
         self.doing = ""
+        self.address: str | None = None
         self._ended_us: dict[str, int] = {}
         self._phase: str | None = None
         self._phase_began_ns = self.began_ns
@@ -40,6 +41,10 @@ class Laps:
         """``phase`` is a field of ``Phases`` without its unit, or None for what belongs to no phase."""
         self.end()
         self._phase, self.doing = phase, doing
+
+    def connecting(self, address: str, port: int) -> None:
+        self.begin("connect", f"connecting to {place(address, port)}")
+        self.address = address
 
     def end(self) -> None:
         now_ns = time.perf_counter_ns()
@@ -154,21 +159,22 @@ class Stream:
 
 
 async def connect(
-    network: Network, host: str, port: int, *, ip_version: IpVersion, timeout_s: float, laps: Laps
+    network: Network, host: str, port: int, *, ip_version: IpVersion, timeout_s: float, progress: Progress
 ) -> Stream:
     """A connection to ``host``, its addresses tried in turn, each with an even share of the time that is left.
 
-    Begins the phases dns and connect. Raises ``ContactFailure`` (of the last address tried) or ``OwnFault``.
+    Begins the phases dns and connect; the caller ends the latter. Raises ``ContactFailure`` (of the last address
+    tried) or ``OwnFault``.
     """
     deadline = time.monotonic() + timeout_s
-    laps.begin("dns", f"looking up {host}")
+    progress.begin("dns", f"looking up {host}")
     *others, last = await network.addresses(host, ip_version)
     for tried, address in enumerate(others):
         share_s = (deadline - time.monotonic()) / (len(others) - tried + 1)
-        laps.begin("connect", f"connecting to {place(address, port)}")
+        progress.connecting(address, port)
         with suppress(ContactFailure):
             return await open_stream(address, port, timeout_s=share_s)
-    laps.begin("connect", f"connecting to {place(last, port)}")
+    progress.connecting(last, port)
     return await open_stream(last, port, timeout_s=deadline - time.monotonic())
 
 

@@ -11,6 +11,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from tocsin.core.schedule import Schedule
 from tocsin.lib.certificates import Certificate
 from tocsin.lib.expressions import Kind, Value
 from tocsin.lib.faults import ContactFailure, OwnFault
@@ -96,3 +97,5 @@ class ProbeKind(Generic[S]):
     probe: Callable[[S, float, Network], Awaitable[Reading]] | None
     endpoint: Callable[[S], str]
     """The address people know it by: a URL, ``host:port`` …"""
+    schedule: Callable[[S], Schedule] | None = None
+    """When its job must call in. Only kinds nobody probes have one, and each of them does."""

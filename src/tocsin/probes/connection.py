@@ -18,7 +18,7 @@ from tocsin.lib.faults import ContactFailure
 from tocsin.lib.http_request import host_of
 from tocsin.lib.resolve import IpVersion
 from tocsin.lib.starttls import StartTls
-from tocsin.lib.stream import Laps
+from tocsin.lib.stream import Progress
 from tocsin.lib.tls import TlsOptions, TlsSession, TlsVersion, check_authority, check_client
 from tocsin.probes.base import Failure, ProbeSettings, failure_of
 
@@ -74,13 +74,13 @@ class ConnectionSettings(ProbeSettings):
         return self.server_name or self.host
 
 
-async def attempt(work: Awaitable[None], *, timeout_s: float, laps: Laps) -> Failure | None:
+async def attempt(work: Awaitable[None], *, timeout_s: float, progress: Progress) -> Failure | None:
     """Why ``work`` did not come to its end within ``timeout_s``; None when it did."""
     try:
         async with asyncio.timeout(timeout_s):
             await work
     except TimeoutError:
-        return Failure("timeout", f"timed out after {timeout_s:g} s while {laps.doing}", network=True)
+        return Failure("timeout", f"timed out after {timeout_s:g} s while {progress.doing}", network=True)
     except ContactFailure as fault:
         return failure_of(fault)
     return None
@@ -105,6 +105,9 @@ def tls_values(session: TlsSession) -> dict[str, Value]:
 
 
 def shown(text: str, limit_characters: int = 120) -> str:
-    """What a server said, quoted for a message: one line, nothing unprintable."""
-    printable = "".join(character if character.isprintable() else "�" for character in text[:limit_characters])
+    r"""What a server said, quoted for a message: one line, with ``\r\n`` and the like written out."""
+    start = text[:limit_characters]
+    printable = "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in start
+    )
     return f"“{printable}{'…' if len(text) > limit_characters else ''}”"

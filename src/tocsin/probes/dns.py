@@ -23,7 +23,7 @@ from tocsin.lib.dns import Reply, Server, Transport, ask, question, server_of, s
 from tocsin.lib.expressions import Kind, Value, fit_text
 from tocsin.lib.faults import ContactFailure
 from tocsin.lib.net import Network
-from tocsin.lib.stream import Laps
+from tocsin.lib.stream import Progress
 from tocsin.probes.base import ProbeKind, ProbeSettings, Reading
 from tocsin.probes.connection import attempt
 
@@ -112,38 +112,39 @@ def asked_name(host: str, record: Record) -> dns.name.Name:
 class _Seen:
     """How far a probe came."""
 
-    address: str | None = None
     reply: Reply | None = None
-    latency_us: int | None = None
+    latency_us: int = 0
 
 
 async def probe(settings: DnsSettings, timeout_s: float, network: Network) -> Reading:
-    laps, seen = Laps(), _Seen()
-    failure = await attempt(_ask(settings, timeout_s, network, laps, seen), timeout_s=timeout_s, laps=laps)
-    values = _values(settings.record, seen) if seen.reply is not None else {}
+    progress, seen = Progress(), _Seen()
+    work = _ask(settings, timeout_s, network, progress, seen)
+    failure = await attempt(work, timeout_s=timeout_s, progress=progress)
+    values = {} if seen.reply is None else _values(settings.record, seen.reply, seen.latency_us)
     return Reading(
         latency_us=None if failure else seen.latency_us,
-        phases=laps.phases,
+        phases=progress.phases,
         values=values,
         failure=failure,
-        address=seen.address,
+        address=progress.address,
         details=lambda: _details(seen, values),
     )
 
 
-async def _ask(settings: DnsSettings, timeout_s: float, network: Network, laps: Laps, seen: _Seen) -> None:
+async def _ask(settings: DnsSettings, timeout_s: float, network: Network, progress: Progress, seen: _Seen) -> None:
     server = settings.server
     if server is not None:
         network.guard.check(server.address)
     # The system's own servers are not a target's choice, so they are asked wherever they are: in some clouds that
     # is an address that targets must not contact.
     servers = system_servers() if server is None else [server]
-    seen.address = servers[0].address
+    progress.address = servers[0].address
     query = question(asked_name(settings.host, settings.record), dns.rdatatype.from_text(settings.record))
-    laps.begin("dns", f"asking {servers[0]} for {settings.host}")
+    progress.begin("dns", f"asking {servers[0]} for {settings.host}")
     reply = await ask(query, servers, transport=settings.transport, timeout_s=timeout_s * _SHARE_OF_TIME)
-    laps.end()
-    seen.reply, seen.address, seen.latency_us = reply, reply.server.address, laps.total_us
+    progress.end()
+    progress.address = reply.server.address
+    seen.reply, seen.latency_us = reply, progress.total_us
     rcode = reply.message.rcode()
     if server is None and rcode is dns.rcode.SERVFAIL:
         raise ContactFailure(
@@ -182,9 +183,8 @@ def text_of(data: dns.rdata.Rdata) -> str:
     return " ".join("." if word == "@" else word for word in words.split(" "))
 
 
-def _values(record: Record, seen: _Seen) -> dict[str, Value]:
-    assert seen.reply is not None
-    message = seen.reply.message
+def _values(record: Record, reply: Reply, latency_us: int) -> dict[str, Value]:
+    message = reply.message
     asked = dns.rdatatype.from_text(record)
     answers = answers_of(message, record)
     return {
@@ -197,8 +197,8 @@ def _values(record: Record, seen: _Seen) -> dict[str, Value]:
         ],
         "ttl_s": min((records.ttl for records in message.answer if records.rdtype == asked), default=0),
         "authenticated": bool(message.flags & dns.flags.AD),
-        "latency_ms": (seen.latency_us or 0) / 1000,
-        "ip": seen.address or "",
+        "latency_ms": latency_us / 1000,
+        "ip": reply.server.address,
     }
 
 

@@ -16,7 +16,7 @@ from tocsin.lib.faults import ContactFailure
 from tocsin.lib.icmp import MAX_SIZE_BYTES, TOKEN_BYTES, Echoes, Pinger
 from tocsin.lib.net import Network
 from tocsin.lib.resolve import IpVersion
-from tocsin.lib.stream import Laps
+from tocsin.lib.stream import Progress
 from tocsin.probes.base import ProbeKind, ProbeSettings, Reading
 from tocsin.probes.connection import Host, attempt
 
@@ -39,17 +39,17 @@ class IcmpSettings(ProbeSettings):
 class _Seen:
     """How far a probe came."""
 
-    address: str | None = None
     echoes: Echoes = field(default=_NOTHING_SENT)
 
 
 async def probe(settings: IcmpSettings, timeout_s: float, network: Network) -> Reading:
-    laps, seen = Laps(), _Seen()
-    failure = await attempt(_ask(settings, timeout_s, network, laps, seen), timeout_s=timeout_s, laps=laps)
+    progress, seen = Progress(), _Seen()
+    work = _ask(settings, timeout_s, network, progress, seen)
+    failure = await attempt(work, timeout_s=timeout_s, progress=progress)
     round_trips_us = seen.echoes.round_trips_us
     return Reading(
         latency_us=round(median(round_trips_us)) if round_trips_us else None,
-        phases=laps.phases,
+        phases=progress.phases,
         values={
             "sent": seen.echoes.sent,
             "received": len(round_trips_us),
@@ -58,10 +58,10 @@ async def probe(settings: IcmpSettings, timeout_s: float, network: Network) -> R
             "min_ms": min(round_trips_us, default=0) / 1000,
             "max_ms": max(round_trips_us, default=0) / 1000,
             "jitter_ms": jitter_us(round_trips_us) / 1000,
-            "ip": seen.address or "",
+            "ip": progress.address or "",
         },
         failure=failure,
-        address=seen.address,
+        address=progress.address,
         details=lambda: {
             "sent": seen.echoes.sent,
             "received": len(round_trips_us),
@@ -71,17 +71,17 @@ async def probe(settings: IcmpSettings, timeout_s: float, network: Network) -> R
     )
 
 
-async def _ask(settings: IcmpSettings, timeout_s: float, network: Network, laps: Laps, seen: _Seen) -> None:
-    laps.begin("dns", f"looking up {settings.host}")
+async def _ask(settings: IcmpSettings, timeout_s: float, network: Network, progress: Progress, seen: _Seen) -> None:
+    progress.begin("dns", f"looking up {settings.host}")
     address = (await network.addresses(settings.host, settings.ip_version))[0]
-    seen.address = address
-    laps.begin(None, f"waiting for echoes from {address}")
+    progress.address = address
+    progress.begin(None, f"waiting for echoes from {address}")
     echoes = seen.echoes = await network.shared("icmp", Pinger).ping(
         address,
         count=settings.count,
         interval_s=settings.interval_s,
         size_bytes=settings.size_bytes,
-        timeout_s=timeout_s * _HEADROOM - laps.total_us / 1_000_000,
+        timeout_s=timeout_s * _HEADROOM - progress.total_us / 1_000_000,
     )
     if echoes.round_trips_us:
         return

@@ -16,7 +16,7 @@ from tocsin.lib.expressions import EvaluationError, Kind, Value, fit_text
 from tocsin.lib.faults import ContactFailure
 from tocsin.lib.net import Network
 from tocsin.lib.starttls import prepare_tls
-from tocsin.lib.stream import Laps, Stream, connect, place
+from tocsin.lib.stream import Progress, Stream, connect, place
 from tocsin.lib.tls import CertificateRefused
 from tocsin.probes.base import Failure, ProbeKind, Reading
 from tocsin.probes.connection import TLS_VARIABLES, ConnectionSettings, attempt, shown, tls_values
@@ -83,7 +83,6 @@ class TcpSettings(ConnectionSettings):
 class _Seen:
     """How far a probe came."""
 
-    address: str | None = None
     received: bytearray = field(default_factory=bytearray)
     tls: dict[str, Value] = field(default_factory=dict)
     certificates: tuple[Certificate, ...] = ()
@@ -101,43 +100,43 @@ class _Values(dict[str, Value]):
 
 
 async def probe(settings: TcpSettings, timeout_s: float, network: Network) -> Reading:
-    laps, seen = Laps(), _Seen()
-    failure = await attempt(_converse(settings, timeout_s, network, laps, seen), timeout_s=timeout_s, laps=laps)
+    progress, seen = Progress(), _Seen()
+    work = _converse(settings, timeout_s, network, progress, seen)
+    failure = await attempt(work, timeout_s=timeout_s, progress=progress)
     if failure is not None and failure.code == "timeout" and seen.received:
         failure = Failure("unexpected_answer", f"{failure.message}; received {shown(seen.text)}", network=False)
-    latency_us = laps.total_us
+    latency_us = progress.total_us
     return Reading(
         latency_us=None if failure else latency_us,
-        phases=laps.phases,
+        phases=progress.phases,
         values=_Values(
-            {"latency_ms": latency_us / 1000, "received": fit_text(seen.text), "ip": seen.address or "", **seen.tls}
+            {"latency_ms": latency_us / 1000, "received": fit_text(seen.text), "ip": progress.address or "", **seen.tls}
         ),
         failure=failure,
-        address=seen.address,
+        address=progress.address,
         certificates=seen.certificates,
         details=lambda: _details(seen),
     )
 
 
-async def _converse(settings: TcpSettings, timeout_s: float, network: Network, laps: Laps, seen: _Seen) -> None:
+async def _converse(settings: TcpSettings, timeout_s: float, network: Network, progress: Progress, seen: _Seen) -> None:
     with await connect(
-        network, settings.host, settings.port, ip_version=settings.ip_version, timeout_s=timeout_s, laps=laps
+        network, settings.host, settings.port, ip_version=settings.ip_version, timeout_s=timeout_s, progress=progress
     ) as stream:
-        seen.address = stream.address
         if settings.tls or settings.starttls != "none":
-            await _secure(settings, stream, laps, seen)
+            await _secure(settings, stream, progress, seen)
         if settings.send:
-            laps.begin("first_byte", f"sending to {stream.where}")
+            progress.begin("first_byte", f"sending to {stream.where}")
             await stream.send(unescaped(settings.send))
         if settings.send or settings.expect or settings.receive:
-            await _listen(unescaped(settings.expect), stream, laps, seen)
-        laps.end()
+            await _listen(unescaped(settings.expect), stream, progress, seen)
+        progress.end()
 
 
-async def _secure(settings: TcpSettings, stream: Stream, laps: Laps, seen: _Seen) -> None:
-    laps.begin("tls", f"waiting for {stream.where} to begin TLS")
+async def _secure(settings: TcpSettings, stream: Stream, progress: Progress, seen: _Seen) -> None:
+    progress.begin("tls", f"waiting for {stream.where} to begin TLS")
     await prepare_tls(stream, settings.starttls)
-    laps.begin("tls", f"greeting {stream.where} in TLS")
+    progress.begin("tls", f"greeting {stream.where} in TLS")
     try:
         session = await stream.start_tls(settings.tls_options, settings.tls_name)
     except CertificateRefused as failure:
@@ -145,19 +144,19 @@ async def _secure(settings: TcpSettings, stream: Stream, laps: Laps, seen: _Seen
         raise
     seen.certificates = session.certificates
     seen.tls = tls_values(session)
-    laps.end()
+    progress.end()
 
 
-async def _listen(expected: bytes, stream: Stream, laps: Laps, seen: _Seen) -> None:
+async def _listen(expected: bytes, stream: Stream, progress: Progress, seen: _Seen) -> None:
     """Receive until ``expected`` has come; where nothing is expected, the first that comes will do."""
     waiting_for = f"“{expected.decode('utf-8', 'replace')}” from" if expected else "an answer from"
-    laps.begin("first_byte", f"waiting for {waiting_for} {stream.where}")
+    progress.begin("first_byte", f"waiting for {waiting_for} {stream.where}")
     while len(seen.received) < MAX_RECEIVED_BYTES:
         data = await stream.receive(MAX_RECEIVED_BYTES - len(seen.received))
         if not data:
             break
         if not seen.received:
-            laps.begin("transfer", laps.doing)
+            progress.begin("transfer", progress.doing)
         searched = max(0, len(seen.received) - len(expected) + 1)
         seen.received += data
         if seen.received.find(expected, searched) >= 0:

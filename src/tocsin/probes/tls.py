@@ -14,7 +14,7 @@ from tocsin.lib.certificates import Certificate
 from tocsin.lib.expressions import Kind, Value
 from tocsin.lib.net import Network
 from tocsin.lib.starttls import prepare_tls
-from tocsin.lib.stream import Laps, connect, place
+from tocsin.lib.stream import Progress, connect, place
 from tocsin.lib.tls import CertificateRefused, TlsOptions, TlsSession
 from tocsin.probes.base import ProbeKind, Reading, failure_of
 from tocsin.probes.connection import TLS_VARIABLES, ConnectionSettings, Port, attempt, tls_values
@@ -30,7 +30,6 @@ class TlsSettings(ConnectionSettings):
 class _Seen:
     """How far a probe came."""
 
-    address: str | None = None
     certificates: tuple[Certificate, ...] = ()
     tls: Mapping[str, Value] = field(default_factory=dict)
     refusal: CertificateRefused | None = None
@@ -39,38 +38,40 @@ class _Seen:
 
 async def probe(settings: TlsSettings, timeout_s: float, network: Network) -> Reading:
     """Verify as anybody would. Where that fails, connect once more without verifying, to see the whole session."""
-    laps, seen = Laps(), _Seen()
-    failure = await attempt(_look(settings, timeout_s, network, laps, seen), timeout_s=timeout_s, laps=laps)
+    progress, seen = Progress(), _Seen()
+    work = _look(settings, timeout_s, network, progress, seen)
+    failure = await attempt(work, timeout_s=timeout_s, progress=progress)
     if seen.refusal is not None and settings.verify_tls:
         # Outweighs whatever went wrong with the second connection: this is what visitors see.
         failure = failure_of(seen.refusal)
     return Reading(
         latency_us=None if failure else seen.latency_us,
-        phases=laps.phases,
+        phases=progress.phases,
         values={
-            "latency_ms": (seen.latency_us or laps.total_us) / 1000,
-            "ip": seen.address or "",
+            "latency_ms": (seen.latency_us or progress.total_us) / 1000,
+            "ip": progress.address or "",
             **seen.tls,
         },
         failure=failure,
-        address=seen.address,
+        address=progress.address,
         certificates=seen.certificates,
         details=lambda: _details(seen),
     )
 
 
-async def _look(settings: TlsSettings, timeout_s: float, network: Network, laps: Laps, seen: _Seen) -> None:
+async def _look(settings: TlsSettings, timeout_s: float, network: Network, progress: Progress, seen: _Seen) -> None:
     verifying = replace(settings.tls_options, verify=True)
     try:
-        session = await _greet(settings, verifying, timeout_s, network, laps, seen)
+        session = await _greet(settings, verifying, timeout_s, network, progress)
     except CertificateRefused as refusal:
         seen.refusal, seen.certificates = refusal, refusal.certificates
-        seen.latency_us = laps.total_us
-        laps.end()
-        session = await _greet(settings, replace(verifying, verify=False), timeout_s, network, Laps(), seen)
+        seen.latency_us = progress.total_us
+        progress.end()
+        again = Progress()
+        session = await _greet(settings, replace(verifying, verify=False), timeout_s, network, again)
     else:
-        seen.latency_us = laps.total_us
-        laps.end()
+        seen.latency_us = progress.total_us
+        progress.end()
     seen.certificates = session.certificates
     seen.tls = tls_values(session) | {
         "tls.hostname_ok": seen.refusal is None or seen.refusal.hostname_ok,
@@ -83,16 +84,14 @@ async def _greet(
     options: TlsOptions,
     timeout_s: float,
     network: Network,
-    laps: Laps,
-    seen: _Seen,
+    progress: Progress,
 ) -> TlsSession:
     with await connect(
-        network, settings.host, settings.port, ip_version=settings.ip_version, timeout_s=timeout_s, laps=laps
+        network, settings.host, settings.port, ip_version=settings.ip_version, timeout_s=timeout_s, progress=progress
     ) as stream:
-        seen.address = stream.address
-        laps.begin("tls", f"waiting for {stream.where} to begin TLS")
+        progress.begin("tls", f"waiting for {stream.where} to begin TLS")
         await prepare_tls(stream, settings.starttls)
-        laps.begin("tls", f"greeting {stream.where} in TLS")
+        progress.begin("tls", f"greeting {stream.where} in TLS")
         return await stream.start_tls(options, settings.tls_name)
 
 
