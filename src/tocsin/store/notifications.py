@@ -85,6 +85,11 @@ def claim_unrouted(conn: Connection, limit: int) -> list[Recorded]:
     return [_recorded(row) for row in conn.execute(statement)]
 
 
+def any_unrouted(conn: Connection) -> bool:
+    """Whether ``claim_unrouted`` would find something; takes no lock."""
+    return bool(conn.execute(select(exists().where(T.routed_ms.is_(None)))).scalar())
+
+
 def mark_routed(conn: Connection, transition_ids: Collection[int], *, at_ms: int) -> None:
     conn.execute(update(tables.transitions).where(fast.among(conn, T.id, transition_ids)).values(routed_ms=at_ms))
 
@@ -201,20 +206,23 @@ def waiting(conn: Connection) -> list[Waiting]:
     return [Waiting(*row) for row in conn.execute(statement)]
 
 
-def take_waiting(conn: Connection, channel_id: int) -> list[tuple[int, Notice]]:
-    """A channel's waiting notices with their numbers, oldest first, held until the transaction ends.
+class WaitingNotice(NamedTuple):
+    id: int
+    created_ms: int
+    notice: Notice
 
-    Empty where another process holds them.
-    """
+
+def take_waiting(conn: Connection, channel_id: int) -> list[WaitingNotice]:
+    """A channel's waiting notices, oldest first, ours until the transaction ends; without those another process has."""
     statement = (
-        select(N.id, N.rule_id, N.channel_id, N.transition_id, N.event)
+        select(N.id, N.created_ms, N.rule_id, N.channel_id, N.transition_id, N.event)
         .where(N.channel_id == channel_id, N.notification_id.is_(None))
         .order_by(N.id)
         .with_for_update(skip_locked=True)
     )
     return [
-        (number, Notice(rule_id, channel, transition_id, Event(event)))
-        for number, rule_id, channel, transition_id, event in conn.execute(statement)
+        WaitingNotice(number, created_ms, Notice(rule_id, channel, transition_id, Event(event)))
+        for number, created_ms, rule_id, channel, transition_id, event in conn.execute(statement)
     ]
 
 
