@@ -31,7 +31,7 @@ class IcmpSettings(ProbeSettings):
     host: Host = Field(description="A name or an IP address.", examples=["router.example.com"])
     ip_version: IpVersion = Field("any", description="Ask over IPv4 or IPv6 only.")
     count: int = Field(3, ge=1, le=10, description="How many requests one check sends.")
-    interval_s: float = Field(0.2, ge=0.01, le=1, allow_inf_nan=False, description="The pause between two of them.")
+    pause_s: float = Field(0.2, ge=0.01, le=1, allow_inf_nan=False, description="The pause between two of them.")
     size_bytes: int = Field(56, ge=TOKEN_BYTES, le=MAX_SIZE_BYTES, description="The size of each request's payload.")
 
 
@@ -79,7 +79,7 @@ async def _ask(settings: IcmpSettings, timeout_s: float, network: Network, progr
     echoes = seen.echoes = await network.shared("icmp", Pinger).ping(
         address,
         count=settings.count,
-        interval_s=settings.interval_s,
+        interval_s=settings.pause_s,
         size_bytes=settings.size_bytes,
         timeout_s=timeout_s * _HEADROOM - progress.total_us / 1_000_000,
     )
