@@ -6,7 +6,6 @@ database, and changes nothing but a file it writes into the data directory and r
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import os
 import shutil
@@ -29,6 +28,8 @@ from rich.text import Text
 from tocsin import __version__
 from tocsin.cli.opened import load_settings
 from tocsin.cli.terminal import FAILED, AsJson, WrongUse, print_json, print_text
+from tocsin.lib.icmp import Capability, Way
+from tocsin.lib.icmp import capabilities as icmp_capabilities
 from tocsin.lib.vault import KEY_FILE
 from tocsin.settings import Settings
 
@@ -333,10 +334,15 @@ def resolver_file(path: Path) -> Finding:
 
 
 def icmp(settings: Settings) -> Iterator[Finding]:
-    from tocsin.probes.icmp import capabilities
+    for capability in icmp_capabilities():
+        yield icmp_way(capability)
 
-    found = asyncio.run(capabilities())
-    yield Finding("ICMP", "ok", found)
+
+def icmp_way(capability: Capability) -> Finding:
+    subject = f"ICMP over IPv{capability.ip_version}"
+    if capability.way is Way.NONE:
+        return Finding(subject, "warn", "echo requests cannot be sent", capability.advice)
+    return Finding(subject, "ok", f"by {capability.way.value}", capability.advice)
 
 
 def authorities(settings: Settings) -> Iterator[Finding]:

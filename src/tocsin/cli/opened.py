@@ -12,8 +12,11 @@ from typing import Final
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from tocsin.bus.memory import MemoryBus
 from tocsin.cli.terminal import Failed, WrongUse
+from tocsin.lib.clock import SYSTEM_CLOCK
 from tocsin.lib.vault import Vault
+from tocsin.pipeline import Pipeline
 from tocsin.settings import Settings
 from tocsin.store.engine import Store
 
@@ -49,6 +52,11 @@ class Opened:
     def vault(self) -> Vault:
         key = self.settings.secret_key
         return Vault.in_directory(self.settings.data_dir, key=key.get_secret_value() if key else None)
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        """Its bell rings for nobody: a running server finds what changed by its timers."""
+        return Pipeline(self.store, MemoryBus(), SYSTEM_CLOCK)
 
 
 @contextmanager

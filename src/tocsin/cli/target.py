@@ -1,0 +1,556 @@
+"""tocsin target …: what is watched. Goes through the catalog, so it says and refuses what REST says and refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.text import Text
+from sqlalchemy import Connection
+
+from tocsin.catalog import targets
+from tocsin.catalog.errors import FieldError, Invalid, NotFound
+from tocsin.cli.opened import Opened, opened
+from tocsin.cli.terminal import (
+    FAILED,
+    AsJson,
+    WrongUse,
+    milliseconds,
+    moment,
+    print_json,
+    print_table,
+    print_text,
+    verdict_sign,
+    when,
+)
+from tocsin.cli.written import documents_in, fields_of, set_fields
+from tocsin.core.outcome import Subject
+from tocsin.core.target import TARGET, Target
+from tocsin.lib.clock import SYSTEM_CLOCK
+from tocsin.lib.net import Network
+from tocsin.probes.frame import Examination, examine, prepare
+from tocsin.settings import Settings
+from tocsin.store import heartbeats as store_heartbeats
+from tocsin.store import targets as store_targets
+from tocsin.store import transitions as store_transitions
+from tocsin.store.targets import Filters, Listed, Position
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    help="Add, list, show, change, test, pause and remove targets.",
+)
+
+Reference = Annotated[str, typer.Argument(metavar="TARGET", help="Its id, slug or name.")]
+References = Annotated[list[str], typer.Argument(metavar="TARGET…", help="Their ids, slugs or names.")]
+Name = Annotated[str | None, typer.Option(help="What to call it. Otherwise the host.")]
+Kind = Annotated[str | None, typer.Option(help="The kind, where no address says it.")]
+Interval = Annotated[float | None, typer.Option(metavar="SECONDS", help="How often it is checked.")]
+Timeout = Annotated[float | None, typer.Option(metavar="SECONDS", help="How long one check may take.")]
+Tags = Annotated[list[str] | None, typer.Option("--tag", help="A label. Give it again for more.")]
+Group = Annotated[str | None, typer.Option(help="The heading it is listed under.")]
+Assertions = Annotated[
+    list[str] | None,
+    typer.Option("--assert", help="A CEL expression that must hold, such as 'status == 200'. Again for more."),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Any other field, as in REST. Again for more."),
+]
+
+_PAGE: Final = 1000
+_SHOWN_TRANSITIONS: Final = 5
+_BODY_LINES: Final = 20
+
+
+# ── adding and changing ───────────────────────────────────────────────────────────────────────────────
+
+
+@app.command()
+def add(
+    address: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[ADDRESS]",
+            help="https://…, tcp://host:port, ping://host, dns://name?record=MX or tls://host:port.",
+        ),
+    ] = None,
+    name: Name = None,
+    kind: Kind = None,
+    interval: Interval = None,
+    timeout: Timeout = None,
+    tag: Tags = None,
+    group: Group = None,
+    assertion: Assertions = None,
+    setting: Set = None,
+    paused: Annotated[bool, typer.Option("--paused", help="Do not check it yet.")] = False,
+    file: Annotated[
+        Path | None, typer.Option(help="Add the targets in this JSON file instead; - is standard input.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add a target, or all those in a file.
+
+    `tocsin target add https://shop.example` is enough: the address says what kind it is, and the host names it.
+    A file is added as a whole or not at all.
+    """
+    if file is not None:
+        if address is not None:
+            raise WrongUse("Give an address or --file, not both.")
+        documents = documents_in(file)
+    else:
+        document = _written(address, name, kind, interval, timeout, tag, group, assertion, setting)
+        documents = [document | ({"enabled": False} if paused else {})]
+    now_ms = SYSTEM_CLOCK.now_ms()
+    with opened() as installation:
+        vault = installation.vault
+        _check_all(documents, numbered=file is not None)
+        with installation.store.write() as conn:
+            ids = [targets.create(conn, document, vault=vault, now_ms=now_ms).id for document in documents]
+            added = [_view(conn, target_id, installation.settings) for target_id in ids]
+    if as_json:
+        print_json({"items": added} if file is not None else added[0])
+        return
+    for target in added:
+        print_text(f"Target {target['id']}: {target['name']} ({target['endpoint']}), every {target['interval_s']} s.")
+        if "ping_url" in target:
+            print_text(f"Its job calls {target['ping_url']}")
+
+
+def _check_all(documents: Sequence[dict[str, Any]], *, numbered: bool) -> None:
+    """Raises ``Invalid`` with everything that is wrong in all of them."""
+    wrong: list[FieldError] = []
+    for number, document in enumerate(documents):
+        try:
+            targets.check(document)
+        except Invalid as error:
+            wrong += [
+                FieldError(f"{number}.{one.field}" if numbered else one.field, one.message, one.line, one.column)
+                for one in error.errors
+            ]
+    if wrong:
+        raise Invalid(wrong)
+
+
+def _written(
+    address: str | None,
+    name: str | None,
+    kind: str | None,
+    interval: float | None,
+    timeout: float | None,
+    tag: list[str] | None,
+    group: str | None,
+    assertion: list[str] | None,
+    setting: list[str] | None,
+) -> dict[str, Any]:
+    """The document that an address and options stand for; what was not given is left out."""
+    if address is None and kind is None:
+        raise WrongUse("Give an address, or --kind with --name and its fields by --set.")
+    document = fields_of(address) if address is not None else {}
+    given = {
+        "name": name,
+        "kind": kind,
+        "interval_s": interval,
+        "timeout_s": timeout,
+        "tags": tag,
+        "group": group,
+        "assert": assertion,
+    }
+    document |= {field: value for field, value in given.items() if value is not None}
+    return document | set_fields(document["kind"], setting or [])
+
+
+@app.command("set")
+def set_(
+    target: Reference,
+    settings: Annotated[
+        list[str], typer.Argument(metavar="FIELD=VALUE…", help="As in REST: interval_s=30 'assert=[\"status == 200\"]'")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Change fields of a target."""
+    with opened() as installation:
+        with installation.store.read() as conn:
+            target_id = _find(conn, target)
+            kind = targets.get(conn, target_id).kind
+        _change(installation, target_id, set_fields(kind, settings), as_json=as_json)
+
+
+@app.command()
+def tag(
+    target: Reference,
+    tags: Annotated[list[str], typer.Argument(metavar="TAG…", help="The labels.")],
+    remove: Annotated[bool, typer.Option("--remove", help="Take them away instead.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Add tags to a target, or take them away."""
+    with opened() as installation:
+        with installation.store.read() as conn:
+            target_id = _find(conn, target)
+            before = list(targets.get(conn, target_id).tags)
+        kept = [tag for tag in before if tag not in tags]
+        _change(installation, target_id, {"tags": kept if remove else kept + tags}, as_json=as_json)
+
+
+def _change(installation: Opened, target_id: int, fields: dict[str, Any], *, as_json: bool) -> None:
+    with installation.store.write() as conn:
+        targets.change(
+            conn,
+            target_id,
+            fields,
+            vault=installation.vault,
+            pipeline=installation.pipeline,
+            now_ms=SYSTEM_CLOCK.now_ms(),
+        )
+        changed = _view(conn, target_id, installation.settings)
+    if as_json:
+        print_json(changed)
+    else:
+        print_text(f"Target {target_id}: {changed['name']} is changed.")
+
+
+@app.command()
+def clone(
+    target: Reference,
+    name: Annotated[str | None, typer.Option(help="What to call the copy.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy a target with its settings and secrets, without its history."""
+    with opened() as installation, installation.store.write() as conn:
+        copy = targets.clone(
+            conn, _find(conn, target), name=name, vault=installation.vault, now_ms=SYSTEM_CLOCK.now_ms()
+        )
+        view = _view(conn, copy.id, installation.settings)
+    if as_json:
+        print_json(view)
+    else:
+        print_text(f"Target {copy.id}: {copy.name}")
+
+
+@app.command()
+def pause(target: References) -> None:
+    """Stop checking targets. Their history stays."""
+    _switch(target, enabled=False)
+
+
+@app.command()
+def resume(target: References) -> None:
+    """Check targets again."""
+    _switch(target, enabled=True)
+
+
+def _switch(references: list[str], *, enabled: bool) -> None:
+    with opened() as installation, installation.store.write() as conn:
+        for target_id in [_find(conn, reference) for reference in references]:
+            done = targets.set_enabled(
+                conn, target_id, enabled, pipeline=installation.pipeline, now_ms=SYSTEM_CLOCK.now_ms()
+            )
+            print_text(f"Target {target_id}: {done.row.name} is {'checked again' if enabled else 'paused'}.")
+
+
+@app.command()
+def rm(
+    target: References,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove targets and their history. This cannot be undone; `pause` keeps both."""
+    with opened() as installation:
+        with installation.store.read() as conn:
+            found = [targets.get(conn, _find(conn, reference)) for reference in target]
+        names = ", ".join(row.name for row in found)
+        # A script has nobody to answer, and said what it wants.
+        if not yes and sys.stdin.isatty():
+            typer.confirm(f"Remove {names} and all history?", abort=True)
+        with installation.store.write() as conn:
+            for row in found:
+                targets.delete(conn, row.id, pipeline=installation.pipeline, now_ms=SYSTEM_CLOCK.now_ms())
+    print_text(f"Removed: {names}.")
+
+
+# ── looking ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@app.command("list")
+def list_targets(
+    search: Annotated[str | None, typer.Argument(help="Part of a name, address, tag or description.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Only with this tag.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only of this kind.")] = None,
+    group: Annotated[str | None, typer.Option(help="Only in this group.")] = None,
+    verdict: Annotated[str | None, typer.Option(help="Only up, degraded, down or unknown.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List targets, the worst first."""
+    filters = Filters(text=search, kind=kind, tag=tag, group=group, verdict=verdict)
+    with opened() as installation, installation.store.read() as conn:
+        found: list[Listed] = []
+        after: Position | None = None
+        while page := store_targets.page(conn, filters, sort="verdict", limit=_PAGE, after=after):
+            found += page
+            after = Position(page[-1].sort_key, page[-1].row.id)
+        if as_json:
+            print_json({"items": [_described(conn, listed, installation.settings) for listed in found]})
+            return
+    now_ms = SYSTEM_CLOCK.now_ms()
+    print_table(
+        ("id", "verdict", "name", "kind", "address", "every", "latency", "last check"),
+        (
+            (
+                listed.row.id,
+                verdict_sign(_word(listed)),
+                listed.row.name,
+                listed.row.kind,
+                targets.endpoint(listed.row),
+                f"{listed.row.interval_ms / 1000:g} s",
+                milliseconds(listed.headline.last_latency_us if listed.headline else None),
+                when(listed.headline.last_at_ms if listed.headline else None, now_ms),
+            )
+            for listed in found
+        ),
+        empty="There are no such targets." if any(filters) else "There are no targets. Add one: tocsin target add URL",
+    )
+
+
+@app.command()
+def show(target: Reference, as_json: AsJson = False) -> None:
+    """Show a target: its fields, how it stands, and what changed last."""
+    with opened() as installation, installation.store.read() as conn:
+        target_id = _find(conn, target)
+        view = _view(conn, target_id, installation.settings)
+        listed = _listed(conn, target_id)
+        now_ms = SYSTEM_CLOCK.now_ms()
+        changes = store_transitions.of_subject(
+            conn, Subject(TARGET, target_id), from_ms=0, to_ms=now_ms, limit=_SHOWN_TRANSITIONS
+        )
+    if as_json:
+        print_json(view)
+        return
+    line = verdict_sign(_word(listed))
+    line.append(f"  {listed.row.name}", style="bold not dim")
+    if listed.headline is not None:
+        line.append(f"  for {when(listed.headline.since_ms, now_ms).removesuffix(' ago')}", style="not bold default")
+    print_text(line)
+    if listed.headline is not None and listed.headline.reason:
+        print_text(listed.headline.reason)
+    said = {"name", "verdict", "since", "reason", "secrets_set"}
+    secret = set(view["secrets_set"])
+    print_text()
+    print_table(
+        ("field", "value"),
+        (
+            (field, "(set, hidden)" if field in secret else _cell(value))
+            for field, value in view.items()
+            if field not in said and (field in secret or value not in (None, "", [], {}))
+        ),
+        empty="",
+    )
+    if changes:
+        print_text()
+        print_table(
+            ("changed", "from", "to", "because"),
+            (
+                (when(one.at_ms, now_ms), str(one.before), verdict_sign(str(one.after)), one.reason)
+                for one in (change.transition for change in changes)
+            ),
+            empty="",
+        )
+
+
+def _cell(value: object) -> str:
+    match value:
+        case None | "" | [] | {}:
+            return "–"
+        case bool():
+            return "yes" if value else "no"
+        case list():
+            return ", ".join(map(str, value))
+        case dict():
+            return ", ".join(f"{name}: {item}" for name, item in value.items())
+    return str(value)
+
+
+def _find(conn: Connection, reference: str) -> int:
+    """The id of the one live target that is meant by an id, a slug or a name."""
+    standings = store_targets.standings(conn)
+    if reference.isdecimal():
+        if any(standing.id == int(reference) for standing in standings):
+            return int(reference)
+        raise NotFound(f"There is no target {reference}.")
+    found = [standing.id for standing in standings if standing.slug == reference]
+    if not found:
+        names = store_targets.names(conn, [standing.id for standing in standings])
+        found = [target_id for target_id, name in names.items() if name.casefold() == reference.casefold()]
+    if not found:
+        raise NotFound(f"There is no target {reference!r}. `tocsin target list` shows those there are.")
+    if len(found) > 1:
+        raise WrongUse(f"Several targets are named {reference!r}: {', '.join(map(str, found))}. Give the id.")
+    return found[0]
+
+
+def _listed(conn: Connection, target_id: int) -> Listed:
+    listed = store_targets.listed(conn, target_id)
+    if listed is None:
+        raise targets.no_target(target_id)
+    return listed
+
+
+def _view(conn: Connection, target_id: int, settings: Settings) -> dict[str, Any]:
+    return _described(conn, _listed(conn, target_id), settings)
+
+
+def _described(conn: Connection, listed: Listed, settings: Settings) -> dict[str, Any]:
+    """The words REST uses."""
+    state = listed.headline
+    token = store_heartbeats.tokens(conn, [listed.row.id]).get(listed.row.id)
+    return {
+        **targets.describe(listed.row),
+        "verdict": state.verdict if state else "unknown",
+        "since": moment(state.since_ms) if state else None,
+        "reason": state.reason if state else "",
+        "paused": not listed.row.enabled,
+        "last_check_at": moment(state.last_at_ms) if state and state.last_at_ms else None,
+        "last_latency_ms": state.last_latency_us / 1000 if state and state.last_latency_us is not None else None,
+        "created_at": moment(listed.row.created_ms),
+        "updated_at": moment(listed.row.updated_ms),
+        **({} if token is None else {"ping_url": f"{settings.link_base}/ping/{token}"}),
+    }
+
+
+def _word(listed: Listed) -> str:
+    if not listed.row.enabled:
+        return "paused"
+    return listed.headline.verdict if listed.headline else "unknown"
+
+
+# ── testing ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@app.command("test")
+def try_out(
+    target: Annotated[
+        str | None, typer.Argument(metavar="[TARGET | ADDRESS]", help="A saved target, or an address to try.")
+    ] = None,
+    name: Name = None,
+    kind: Kind = None,
+    timeout: Timeout = None,
+    assertion: Assertions = None,
+    setting: Set = None,
+    as_json: AsJson = False,
+) -> None:
+    """Probe once, save nothing, and say everything that was seen.
+
+    Fields given differ from those saved for this one time. Ends with exit code 1 when it did not pass.
+    """
+    with opened() as installation:
+        if target is None or "://" in target:
+            document = _written(target, name, kind, None, timeout, None, None, assertion, setting)
+        else:
+            document = _saved(installation, target, name, timeout, assertion, setting)
+        whole = targets.unsaved(targets.check(document))
+    seen = asyncio.run(_probe(whole, installation.settings))
+    evidence = seen.evidence()
+    if as_json:
+        print_json(evidence)
+    else:
+        _print_evidence(whole.name, evidence)
+    if not evidence["ok"]:
+        raise typer.Exit(FAILED)
+
+
+def _saved(
+    installation: Opened,
+    reference: str,
+    name: str | None,
+    timeout: float | None,
+    assertion: list[str] | None,
+    setting: list[str] | None,
+) -> dict[str, Any]:
+    """A saved target with what should differ this time."""
+    given = {"name": name, "timeout_s": timeout, "assert": assertion}
+    differing = {field: value for field, value in given.items() if value is not None}
+    with installation.store.read() as conn:
+        row = targets.get(conn, _find(conn, reference))
+    return targets.changed(row, differing | set_fields(row.kind, setting or []), installation.vault)
+
+
+async def _probe(target: Target, settings: Settings) -> Examination:
+    try:
+        prepared = prepare(target)
+    except ValueError as error:
+        raise Invalid([FieldError("", str(error))]) from None
+    if prepared is None:
+        raise WrongUse(f"Nobody probes a target of kind {target.kind}: its job calls in.")
+    waiting = Console(stderr=True)
+    async with Network.open(
+        allowed_networks=settings.allowed_networks,
+        blocked_networks=settings.blocked_networks,
+        resolvers=settings.resolvers,
+    ) as network:
+        with waiting.status(f"Probing {target.name}, at most {target.timeout_ms / 1000:g} s"):
+            return await examine(prepared, network)
+
+
+_RESULTS: Final = {
+    "passed": ("● passed", "green"),
+    "warned": ("◐ warned", "yellow"),
+    "failed": ("■ failed", "red"),
+    "unmeasured": ("○ nothing measured", "bright_black"),
+}
+
+
+def _print_evidence(name: str, evidence: dict[str, Any]) -> None:
+    word, colour = _RESULTS[evidence["result"]]
+    line = Text(word, style=colour)
+    line.append(f"  {name}", style="bold default")
+    if evidence["latency_ms"] is not None:
+        line.append(f"  {evidence['latency_ms']:.1f} ms", style="not bold default")
+    if evidence["address"]:
+        line.append(f"  {evidence['address']}", style="not bold default")
+    print_text(line)
+    if evidence["error"]:
+        print_text(evidence["error"])
+    phases = [(phase.removesuffix("_ms").replace("_", " "), took) for phase, took in evidence["phases"].items()]
+    _section("Phases", ((phase, f"{took:.1f} ms") for phase, took in phases if took is not None))
+    _section(
+        "Assertions",
+        (
+            (
+                "holds" if one["ok"] else "FAILS",
+                one["source"],
+                one["error"] or ", ".join(f"{variable} = {_cell(value)}" for variable, value in one["values"].items()),
+            )
+            for one in evidence["assertions"]
+        ),
+    )
+    _section(
+        "Certificates",
+        ((one["subject"], f"from {one['issuer']}", f"until {one['not_after']}") for one in evidence["certificates"]),
+    )
+    details = dict(evidence["details"])
+    headers, body = details.pop("headers", None), details.pop("body", None)
+    redirects = details.pop("redirects", None)
+    _section("Seen", ((field.replace("_", " "), _cell(value)) for field, value in details.items()))
+    _section("Redirects", ((str(one.get("status", "")), str(one.get("url", ""))) for one in redirects or ()))
+    _section("Headers", ((header, value) for header, value in headers or ()))
+    if body:
+        print_text(Text("\nBody", style="bold"))
+        lines = body.splitlines()
+        print_text("\n".join(lines[:_BODY_LINES]))
+        if len(lines) > _BODY_LINES:
+            print_text(f"… {len(lines) - _BODY_LINES} more lines; --json shows them")
+
+
+def _section(title: str, rows: Any) -> None:
+    found = [tuple(map(str, row)) for row in rows]
+    if not found:
+        return
+    print_text(Text(f"\n{title}", style="bold"))
+    widths = [max(len(row[column]) for row in found) for column in range(len(found[0]) - 1)]
+    for row in found:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        print_text("  " + "  ".join([*cells, row[-1]]).rstrip())
