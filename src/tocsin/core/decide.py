@@ -137,76 +137,64 @@ def release(state: State) -> State:
 
 
 def _fold(state: State, outcome: Outcome, policy: Policy, transitions: list[Transition]) -> State:
-    if outcome.result is Result.UNMEASURED:
-        counted = state._replace(failures=0, passes=0, warnings=0, clean=0)
-        verdict, began_ms = Verdict.UNKNOWN, outcome.at_ms
-    elif outcome.result is Result.FAILED:
-        counted = _after_failure(state, outcome, policy)
-        verdict = Verdict.DOWN if counted.failures >= policy.failures_to_down else state.verdict
-        began_ms = counted.run_since_ms
+    _, at_ms, _, latency_us, why, due_ms = outcome
+    verdict, since_ms, reason, failures, passes, warnings, clean, run_since_ms, pace_since_ms, *_ = state
+    result = graded(outcome.result, latency_us, policy)
+    settled, began_ms = verdict, since_ms
+
+    if result is Result.UNMEASURED:
+        failures = passes = warnings = clean = 0
+        settled, began_ms = Verdict.UNKNOWN, at_ms
+    elif result is Result.FAILED:
+        run_since_ms = run_since_ms if failures else at_ms
+        failures = min(failures + 1, policy.failures_to_down)
+        passes = warnings = clean = 0
+        if failures >= policy.failures_to_down:
+            settled, began_ms = Verdict.DOWN, run_since_ms
     else:
-        counted = _after_pass(state, outcome, policy)
-        verdict, began_ms = _verdict_of_passes(counted, policy)
-    if verdict is state.verdict:
-        # The newest reason explains a verdict that lasts (a refused connection that became a timeout);
-        # a blip that did not settle leaves the standing reason alone.
-        reason = outcome.reason if _LASTING[outcome.result] is verdict and outcome.reason else state.reason
-        since_ms = state.since_ms
-    else:
-        reason, since_ms = outcome.reason, max(began_ms, state.since_ms)
-        transitions.append(Transition(outcome.key, state.verdict, verdict, since_ms, outcome.at_ms, outcome.reason))
-    return counted._replace(
-        verdict=verdict,
-        since_ms=since_ms,
-        reason=reason,
-        last_at_ms=outcome.at_ms,
-        last_latency_us=outcome.latency_us,
-        due_ms=outcome.next_due_ms,
+        run_since_ms = run_since_ms if passes else at_ms
+        failures, passes = 0, min(passes + 1, policy.passes_to_up)
+        if result is Result.WARNED:
+            pace_since_ms = pace_since_ms if warnings else at_ms
+            warnings, clean = min(warnings + 1, policy.warnings_to_degraded), 0
+        else:
+            pace_since_ms = pace_since_ms if clean else at_ms
+            warnings, clean = 0, min(clean + 1, policy.passes_to_up)
+        slow = warnings >= policy.warnings_to_degraded
+        if verdict is Verdict.UNKNOWN or (verdict is Verdict.DOWN and passes >= policy.passes_to_up):
+            settled, began_ms = (Verdict.DEGRADED if slow else Verdict.UP), run_since_ms
+        elif verdict is Verdict.UP and slow:
+            settled, began_ms = Verdict.DEGRADED, pace_since_ms
+        elif verdict is Verdict.DEGRADED and clean >= policy.passes_to_up:
+            settled, began_ms = Verdict.UP, pace_since_ms
+
+    if settled is not verdict:
+        reason, since_ms = why, max(began_ms, since_ms)
+        transitions.append(Transition(outcome.key, verdict, settled, since_ms, at_ms, why))
+    elif why and _CONFIRMED[result] is verdict:
+        # The newest reason explains a verdict that lasts (a refused connection that became a timeout); a blip that
+        # did not settle leaves the standing reason alone.
+        reason = why
+    return State(
+        settled,
+        since_ms,
+        reason,
+        failures,
+        passes,
+        warnings,
+        clean,
+        run_since_ms,
+        pace_since_ms,
+        at_ms,
+        latency_us,
+        due_ms,
     )
 
 
-# The verdict that an outcome confirms when nothing changes.
-_LASTING = {
+_CONFIRMED = {
     Result.FAILED: Verdict.DOWN,
     Result.UNMEASURED: Verdict.UNKNOWN,
     Result.WARNED: Verdict.DEGRADED,
     Result.PASSED: Verdict.UP,
 }
-
-
-def _after_failure(state: State, outcome: Outcome, policy: Policy) -> State:
-    return state._replace(
-        failures=min(state.failures + 1, policy.failures_to_down),
-        passes=0,
-        warnings=0,
-        clean=0,
-        run_since_ms=state.run_since_ms if state.failures else outcome.at_ms,
-    )
-
-
-def _after_pass(state: State, outcome: Outcome, policy: Policy) -> State:
-    warned = graded(outcome.result, outcome.latency_us, policy) is Result.WARNED
-    same_pace = state.warnings if warned else state.clean
-    return state._replace(
-        failures=0,
-        passes=min(state.passes + 1, policy.passes_to_up),
-        warnings=min(state.warnings + 1, policy.warnings_to_degraded) if warned else 0,
-        clean=0 if warned else min(state.clean + 1, policy.passes_to_up),
-        run_since_ms=state.run_since_ms if state.passes else outcome.at_ms,
-        pace_since_ms=state.pace_since_ms if same_pace else outcome.at_ms,
-    )
-
-
-def _verdict_of_passes(state: State, policy: Policy) -> tuple[Verdict, int]:
-    """The verdict and when it began, for a state whose newest outcome passed (its counts already updated)."""
-    slow = state.warnings >= policy.warnings_to_degraded
-    match state.verdict:
-        case Verdict.UP if slow:
-            return Verdict.DEGRADED, state.pace_since_ms
-        case Verdict.DEGRADED if state.clean >= policy.passes_to_up:
-            return Verdict.UP, state.pace_since_ms
-        case Verdict.UNKNOWN:
-            return (Verdict.DEGRADED if slow else Verdict.UP), state.run_since_ms
-        case Verdict.DOWN if state.passes >= policy.passes_to_up:
-            return (Verdict.DEGRADED if slow else Verdict.UP), state.run_since_ms
-    return state.verdict, state.since_ms
+"""The verdict that an outcome of this result confirms when it changes nothing."""

@@ -60,6 +60,21 @@ def merge(parts: Sequence[Sketches]) -> Sketches:
     )
 
 
+def renumber(sketches: Sketches, numbers: ArrayLike, size: int) -> Sketches:
+    """``size`` sketches; sketch i is added to number ``numbers[i]``."""
+    cells = np.asarray(numbers, dtype=np.int64)[sketches.cells // _SPAN] * _SPAN + sketches.cells % _SPAN
+    return _collected(size, cells, sketches.counts)
+
+
+def only(sketches: Sketches, kept: NDArray[np.bool_]) -> Sketches:
+    """The sketches for which ``kept`` is true, numbered anew."""
+    owners = sketches.cells // _SPAN
+    mine = kept[owners]
+    numbers = np.cumsum(kept) - 1
+    cells = numbers[owners[mine]] * _SPAN + sketches.cells[mine] % _SPAN
+    return Sketches(int(np.count_nonzero(kept)), cells, sketches.counts[mine])
+
+
 def quantiles(sketches: Sketches, fractions: Sequence[float]) -> Floats:
     """One row per sketch, one column per fraction, in microseconds; NaN where a sketch is empty.
 

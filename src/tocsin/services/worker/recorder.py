@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from tocsin.core.outcome import StateKey
+from tocsin.core.outcome import Result, StateKey
 from tocsin.lib import metrics
 from tocsin.lib.clock import Clock
 from tocsin.lib.log import get_logger
@@ -19,8 +19,10 @@ from tocsin.lib.threads import Threads
 from tocsin.pipeline import Entry, Settled
 from tocsin.store.engine import StoreError
 
-GATHER_S = 0.25
+GATHER_S = 1.0
 """How long results are gathered before they are written together."""
+URGENT_S = 0.1
+"""The same when one of them did not pass: that may change a verdict, and somebody waits for it."""
 BATCH = 1000
 """The most entries of one transaction: a few milliseconds of the write lock."""
 RUN_KEPT = 20
@@ -58,6 +60,7 @@ class Recorder:
         self._stripped: deque[Entry] = deque()
         self._runs: dict[StateKey, tuple[int, int]] = {}
         self._fresh = asyncio.Event()
+        self._urgent = asyncio.Event()
         self._draining = False
 
     def __len__(self) -> int:
@@ -65,6 +68,8 @@ class Recorder:
 
     def add(self, entry: Entry) -> None:
         self._full.append(entry)
+        if entry.outcome.result is not Result.PASSED:
+            self._urgent.set()
         if len(self._full) > self._bound:
             self._strip(self._full.popleft())
         if not self._fresh.is_set():
@@ -81,7 +86,7 @@ class Recorder:
                 await self._fresh.wait()
                 continue
             if len(self) < BATCH and not self._draining:
-                await asyncio.sleep(GATHER_S)
+                await self._gather()
             metrics.RESULTS_BUFFERED.set(len(self))
             batch = self._take()
             try:
@@ -106,6 +111,17 @@ class Recorder:
         """Write what there is without gathering, then end ``run``."""
         self._draining = True
         self._fresh.set()
+        self._urgent.set()
+
+    async def _gather(self) -> None:
+        try:
+            async with asyncio.timeout(GATHER_S):
+                await self._urgent.wait()
+        except TimeoutError:
+            return
+        self._urgent.clear()
+        if not self._draining:
+            await asyncio.sleep(URGENT_S)
 
     async def _write(self, batch: list[Entry]) -> None:
         began = self._clock.monotonic()

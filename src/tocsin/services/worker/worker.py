@@ -114,6 +114,7 @@ class Worker:
         self._waiting: deque[Due] = deque()
         self._judge = NetworkJudge()
         self._canary_asked_s = float("-inf")
+        self._stopping = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Runs until ``stop`` is set; then ends checks under way, writes what is left and returns.
@@ -122,7 +123,7 @@ class Worker:
         """
         self._limit = min(self._settings.max_concurrent, _open_files() - 200)
         self._canary_lock = asyncio.Lock()
-        self._wake = asyncio.Event()
+        self._timer: asyncio.Handle = asyncio.get_running_loop().call_soon(self._tick)
         self._checks = TaskSet(_report)
         reading = Threads("worker-read", 1)
         writing = Threads("worker-write", 1)
@@ -137,9 +138,9 @@ class Worker:
                 loops.start(self._follow_targets(reading))
                 loops.start(self._follow_canary())
                 loops.start(self._follow_clock())
-                starting = loops.start(self._start_checks())
                 await stop.wait()
-                starting.cancel()
+                self._stopping = True
+                self._timer.cancel()
                 if not await self._checks.wait(FINISH_S):
                     log.info("checks under way are given up at stop", checks=len(self._checks))
                 await self._checks.close()
@@ -188,7 +189,7 @@ class Worker:
                 self._agenda.look(target.id, now_ms)
         self._revision, self._loaded = changes.revision, True
         metrics.TARGETS_WATCHED.set(len(self._watches))
-        self._wake.set()
+        self._tick_soon()
 
     def _prepare(self, target: Target) -> Prepared | None:
         """None for kinds that nobody probes, and for a target that an older version stored and this one refuses."""
@@ -213,26 +214,26 @@ class Worker:
                 log.warning("the clock jumped; slots are laid anew", by_ms=jumped_ms)
                 self._agenda.lay_anew(int(self._slots.now_ms()))
                 self._waiting.clear()
-                self._wake.set()
+                self._tick_soon()
 
-    async def _start_checks(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            self._wake.clear()
-            self._waiting.extend(self._agenda.take(self._slots.now_ms()))
-            while self._waiting and len(self._checks) < self._limit:
-                self._start(self._waiting.popleft())
-            metrics.CHECKS_UNDER_WAY.set(len(self._checks))
-            next_ms = self._agenda.next_ms()
-            if next_ms is None:
-                await self._wake.wait()
-                continue
+    def _tick(self) -> None:
+        """Starts what is due and sets the timer for what is due next. A callback rather than a task: it runs for
+        every slot, and waking a task costs a turn of the loop more."""
+        self._waiting.extend(self._agenda.take(self._slots.now_ms()))
+        while self._waiting and len(self._checks) < self._limit:
+            self._start(self._waiting.popleft())
+        metrics.CHECKS_UNDER_WAY.set(len(self._checks))
+        self._timer.cancel()
+        next_ms = self._agenda.next_ms()
+        if next_ms is not None and not self._stopping:
             wait_s = max(0.0, (next_ms - self._slots.now_ms()) / 1000)
-            timer = loop.call_later(wait_s, self._wake.set)
-            try:
-                await self._wake.wait()
-            finally:
-                timer.cancel()
+            self._timer = asyncio.get_running_loop().call_later(wait_s, self._tick)
+
+    def _tick_soon(self) -> None:
+        """Something changed what is due."""
+        self._timer.cancel()
+        if not self._stopping:
+            self._timer = asyncio.get_running_loop().call_soon(self._tick)
 
     def _start(self, due: Due) -> None:
         watch = self._watches.get(due.target_id)
@@ -256,7 +257,7 @@ class Worker:
                 if watch is not None and watch.target.recheck_ms < watch.target.interval_ms:
                     now_ms = int(self._slots.now_ms())
                     self._agenda.look(key.subject.id, max(state.last_at_ms + watch.target.recheck_ms, now_ms))
-                    self._wake.set()
+                    self._tick_soon()
 
     # ── one check ─────────────────────────────────────────────────────────────────────────────────
 
@@ -267,7 +268,7 @@ class Worker:
         finally:
             watch.under_way = False
             if self._waiting:
-                self._wake.set()
+                self._tick_soon()
         if self._watches.get(watch.target.id) is not watch:
             return  # changed, paused or deleted meanwhile
         for entry in self._entries(watch, at_ms, seen, lost):
@@ -310,17 +311,7 @@ class Worker:
         error = f"{LOST_NETWORK} ({seen.error})" if lost else seen.error
         _COUNTED[result].inc()
         row = CheckRow(
-            at_ms=at_ms,
-            target_id=target.id,
-            latency_us=seen.latency_us,
-            dns_us=seen.phases.dns_us,
-            connect_us=seen.phases.connect_us,
-            tls_us=seen.phases.tls_us,
-            first_byte_us=seen.phases.first_byte_us,
-            transfer_us=seen.phases.transfer_us,
-            location_id=self._settings.location_id,
-            result=int(result),
-            error=error or None,
+            at_ms, target.id, seen.latency_us, *seen.phases, self._settings.location_id, int(result), error or None
         )
         due_ms = at_ms + 2 * target.interval_ms + target.timeout_ms + SLACK_MS
         outcome = Outcome(watch.reachable, at_ms, result, seen.latency_us, error or "", due_ms)
