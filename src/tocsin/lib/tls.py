@@ -47,6 +47,7 @@ def context_of(options: TlsOptions) -> ssl.SSLContext:
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = _VERSIONS[options.minimum_version]
+    context.hostname_checks_common_name = False  # as in browsers, and RFC 9525
     if not options.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

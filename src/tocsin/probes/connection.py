@@ -41,7 +41,7 @@ class ConnectionSettings(ProbeSettings):
     ca_certificate: Pem = Field("", description="Trust this instead of the system's authorities. PEM.")
     client_certificate: Pem = Field("", description="What to show a server that asks for a certificate. PEM.")
     client_key: SecretStr = Field(
-        SecretStr(""), validate_default=True, description="The client certificate's key. PEM, without passphrase."
+        "", validate_default=True, description="The client certificate's key. PEM, without passphrase."
     )
 
     @field_validator("ca_certificate")
