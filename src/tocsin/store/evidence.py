@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, cast
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tocsin.store import fast
@@ -54,3 +54,12 @@ def pack(document: object) -> bytes:
 
 def unpack(packed: bytes) -> Any:
     return msgspec.json.decode(zlib.decompress(packed))
+
+
+def known(conn: Connection, keys: Collection[CheckKey]) -> set[CheckKey]:
+    """Those of ``keys`` that a document was kept for; a page of a list at a time."""
+    if not keys:
+        return set()
+    key = tuple_(evidence.c.target_id, evidence.c.at_ms, evidence.c.location_id)
+    statement = select(evidence.c.target_id, evidence.c.at_ms, evidence.c.location_id).where(key.in_(sorted(keys)))
+    return {(target_id, at_ms, location_id) for target_id, at_ms, location_id in fast.fetch(conn, statement)}

@@ -181,3 +181,15 @@ def _stored(row: tuple[Any, ...]) -> StoredTransition:
     key = StateKey(Subject(kind, subject_id), rule, location_id)
     change = Transition(key, _VERDICTS[before], _VERDICTS[after], at_ms, check_at_ms, reason)
     return StoredTransition(number, change, *times)
+
+
+def newest_id(conn: Connection) -> int:
+    """The number of the transition stored last; 0 when there is none."""
+    newest = conn.execute(select(func.max(transitions.c.id))).scalar()
+    return int(newest or 0)
+
+
+def stored_after(conn: Connection, transition_id: int, *, limit: int) -> list[StoredTransition]:
+    """Those stored after ``transition_id``, oldest first."""
+    statement = select(*_SELECTED).where(transitions.c.id > transition_id).order_by(transitions.c.id).limit(limit)
+    return [_stored(row) for row in fast.fetch(conn, statement)]

@@ -1,0 +1,87 @@
+"""Answers: plain values in, JSON out, with times and durations in the one form REST uses. Knows no shape."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_encode = msgspec.json.Encoder().encode
+
+LATEST_MS = 253_402_300_799_999
+"""The end of the year 9999: what RFC 3339 can say."""
+
+
+def moment(at_ms: int) -> str:
+    """Epoch ms as RFC 3339 with milliseconds and Z."""
+    return f"{(_EPOCH + timedelta(milliseconds=at_ms)).isoformat(timespec='milliseconds')[:-6]}Z"
+
+
+def moment_or_none(at_ms: int | None) -> str | None:
+    return None if at_ms is None else moment(at_ms)
+
+
+def milliseconds(duration_us: float | None) -> float | None:
+    """Microseconds as milliseconds, to the microsecond."""
+    return None if duration_us is None else round(duration_us / 1000, 3)
+
+
+def seconds(duration_ms: int) -> float | int:
+    """A whole number where it is one."""
+    whole, rest = divmod(duration_ms, 1000)
+    return duration_ms / 1000 if rest else whole
+
+
+def phases(
+    dns_us: float | None,
+    connect_us: float | None,
+    tls_us: float | None,
+    first_byte_us: float | None,
+    transfer_us: float | None,
+) -> dict[str, float | None]:
+    return {
+        "dns_ms": milliseconds(dns_us),
+        "connect_ms": milliseconds(connect_us),
+        "tls_ms": milliseconds(tls_us),
+        "first_byte_ms": milliseconds(first_byte_us),
+        "transfer_ms": milliseconds(transfer_us),
+    }
+
+
+def answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(_encode(content), status, headers, "application/json")
+
+
+def no_content() -> Response:
+    return Response(status_code=204)
+
+
+def tagged_answer(request: Request, content: Any) -> Response:
+    """With a strong ETag; 304 and no body when the caller has just this already."""
+    body = _encode(content)
+    etag = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache", "Vary": "Cookie, Authorization, X-API-Key"}
+    if _matches(request.headers.get("if-none-match"), etag):
+        return Response(status_code=304, headers=headers)
+    return Response(body, 200, headers, "application/json")
+
+
+_TAG = re.compile(r'(?:W/)?("[^"]*")')
+
+
+def _matches(if_none_match: str | None, etag: str) -> bool:
+    """RFC 9110, 13.1.2: any of a list, compared weakly; ``*`` matches whatever there is."""
+    if if_none_match is None:
+        return False
+    return if_none_match.strip() == "*" or etag in _TAG.findall(if_none_match)
+
+
+def listing(items: list[Any], following: str | None = None) -> dict[str, Any]:
+    return {"items": items, "next": following}

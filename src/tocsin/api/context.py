@@ -1,0 +1,37 @@
+"""What the API is given to work with. Chosen and opened by whoever starts it; nothing here chooses an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tocsin
+from tocsin.bus.base import Bus
+from tocsin.lib.clock import Clock
+from tocsin.lib.net import Network
+from tocsin.lib.vault import Vault
+from tocsin.pipeline import Pipeline
+from tocsin.store.engine import Store
+
+PACKAGED_WEB_APP = Path(tocsin.__file__).parent / "web"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiContext:
+    """Values and doors. ``network`` opens a network on the API's own event loop, for tests of targets and channels;
+    it is closed again when the API stops."""
+
+    store: Store
+    vault: Vault
+    clock: Clock
+    bus: Bus
+    pipeline: Pipeline
+    network: Callable[[], AbstractAsyncContextManager[Network]]
+    started_ms: int
+    public_url: str = ""
+    """How people reach this server; empty: as the request came."""
+    metrics_public: bool = False
+    web_dir: Path = field(default=PACKAGED_WEB_APP)
+    """The built web app."""

@@ -1,0 +1,116 @@
+"""Around every request: how large it may be, and what every answer says to the browser. Plain ASGI, no framework."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tocsin.api.problems import problem
+
+LARGEST_BODY_BYTES: Final = 1_000_000
+_UNLIMITED: Final = ("/ping/",)
+"""These read no more than they keep, and never refuse a call for its size."""
+_DETAIL: Final = "The body is larger than 1 MB."
+
+
+class BodyLimit:
+    """Refuses a body that is too large: at once where its length is announced, otherwise as soon as it is exceeded."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].startswith(_UNLIMITED):
+            await self._app(scope, receive, send)
+            return
+        announced = Headers(scope=scope).get("content-length", "")
+        if announced.isdigit() and int(announced) > LARGEST_BODY_BYTES:
+            # The rest is not read; the connection cannot be used again.
+            await problem(413, _DETAIL, headers={"Connection": "close"})(scope, receive, send)
+            return
+        received = 0
+
+        async def bounded() -> Message:
+            nonlocal received
+            message = await receive()
+            if message["type"] == "http.request":
+                received += len(message.get("body", b""))
+                if received > LARGEST_BODY_BYTES:
+                    raise HTTPException(413, _DETAIL, headers={"Connection": "close"})
+            return message
+
+        await self._app(scope, bounded, send)
+
+
+# Styles are inline because the component library writes its variables that way; scripts never are.
+CONTENT_SECURITY_POLICY: Final = "; ".join(
+    (
+        "default-src 'self'",
+        "script-src 'self'",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data:",
+        "font-src 'self' data:",
+        "connect-src 'self'",
+        "object-src 'none'",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    )
+)
+_HEADERS: Final = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+class SecurityHeaders:
+    """The same on every answer. What a browser may keep is for each answer to say; what says nothing is not kept."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers[name] = value
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
+
+
+class RateLimit:
+    """A token bucket per key: ``per_minute`` on average, as many at once. Bounded: the keys heard of longest ago are
+    forgotten first. For one event loop."""
+
+    MOST_KEYS: Final = 10_000
+
+    def __init__(self, per_minute: int) -> None:
+        self._size = float(per_minute)
+        self._per_s = per_minute / 60
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def wait_s(self, key: str, *, now_s: float) -> float:
+        """0: go on, it is counted. Otherwise how long until the next. ``now_s`` is monotonic."""
+        left, seen_s = self._buckets.pop(key, (self._size, now_s))
+        left = min(self._size, left + (now_s - seen_s) * self._per_s)
+        allowed = left >= 1
+        self._buckets[key] = (left - 1 if allowed else left, now_s)
+        if len(self._buckets) > self.MOST_KEYS:
+            self._buckets.popitem(last=False)
+        return 0.0 if allowed else (1 - left) / self._per_s

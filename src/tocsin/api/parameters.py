@@ -1,0 +1,96 @@
+"""The parameters lists share: how much, from where, from when to when. Wrong ones are problems that name them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, NamedTuple
+
+from fastapi import Depends, Path, Query
+from pydantic import AfterValidator, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from tocsin.api.answers import LATEST_MS
+from tocsin.api.guard import Context
+from tocsin.api.problems import bad_parameter
+from tocsin.catalog.errors import FieldError, Invalid
+
+_LARGEST_ID = 2**53
+
+
+class Documents:
+    """Documents a body as ``model`` and hands it over as JSON gave it: the catalog checks it, for every door alike."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        shape = handler.generate_schema(self._model)
+        return core_schema.no_info_wrap_validator_function(lambda value, _: _an_object(value), shape)
+
+
+def _an_object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("must be a JSON object")
+    return value
+
+
+def _text(value: str) -> str:
+    if "\x00" in value:
+        raise ValueError("must not hold the character U+0000")
+    return value
+
+
+def numbered(given: Mapping[str, Any]) -> tuple[int | None, dict[str, Any]]:
+    """The number of a saved thing and what should differ from it; None where a whole new one is given."""
+    number = given.get("id")
+    if number is not None and (type(number) is not int or not 0 < number <= _LARGEST_ID):
+        raise Invalid([FieldError("id", "must be the number of a saved one")])
+    return number, {name: value for name, value in given.items() if name != "id"}
+
+
+Text = Annotated[str, AfterValidator(_text)]
+Id = Annotated[int, Path(ge=1, le=_LARGEST_ID)]
+Limit = Annotated[int, Query(ge=1, le=1000, description="At most this many.")]
+Cursor = Annotated[str | None, Query(max_length=1000, description="The `next` of the page before.")]
+
+
+class Span(NamedTuple):
+    """From (inclusive) to (exclusive), epoch ms."""
+
+    from_ms: int
+    to_ms: int
+
+
+def epoch_ms(name: str, text: str) -> int:
+    """RFC 3339 with a zone. ``name`` is the parameter a problem is about."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise bad_parameter(name, "must be an RFC 3339 time, such as 2026-03-01T03:12:07Z") from None
+    if at.tzinfo is None:
+        raise bad_parameter(name, "must name its zone: end it with Z or an offset such as +01:00")
+    at_ms = round(at.astimezone(UTC).timestamp() * 1000)
+    if not 0 <= at_ms <= LATEST_MS:
+        raise bad_parameter(name, "is out of range")
+    return at_ms
+
+
+_MOMENT = {"format": "date-time"}
+From = Annotated[str | None, Query(alias="from", description="From then on.", max_length=40, json_schema_extra=_MOMENT)]
+To = Annotated[
+    str | None,
+    Query(alias="to", description="Until before then; left out: now.", max_length=40, json_schema_extra=_MOMENT),
+]
+
+
+def span(context: Context, start: From = None, end: To = None) -> Span:
+    """Everything up to now where nothing is given. ``to`` now includes what happens this very millisecond."""
+    from_ms = 0 if start is None else epoch_ms("from", start)
+    to_ms = context.clock.now_ms() + 1 if end is None else epoch_ms("to", end)
+    if end is not None and from_ms > to_ms:
+        raise bad_parameter("from", "must not be later than to")
+    return Span(from_ms, to_ms)
+
+
+Between = Annotated[Span, Depends(span)]

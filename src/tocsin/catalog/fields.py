@@ -1,0 +1,110 @@
+"""A plug-in's own fields beside the common ones: flat when people write them, apart at rest, secrets apart again.
+
+Knows pydantic models only; no plug-in by name, no store.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping
+from functools import cache
+from typing import Any, Literal, TypeVar, get_args
+
+import msgspec
+from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError, create_model
+
+from tocsin.catalog.errors import FieldError, Invalid, field_errors
+
+C = TypeVar("C", bound=BaseModel)
+M = TypeVar("M", bound=BaseModel)
+
+
+@cache
+def secret_names(settings: type[BaseModel]) -> tuple[str, ...]:
+    """The fields of ``settings`` that are encrypted at rest and never shown again."""
+    return tuple(name for name, field in settings.model_fields.items() if _is_secret(field.annotation))
+
+
+def _is_secret(annotation: Any) -> bool:
+    return annotation in (SecretStr, SecretBytes) or any(_is_secret(part) for part in get_args(annotation))
+
+
+def flat_model(name: str, common: type[C], settings: type[BaseModel], kind: str) -> type[C]:
+    """One model of the common fields, the kind's own, and ``kind`` itself."""
+    clash = (common.model_fields.keys() | {"kind"}) & settings.model_fields.keys()
+    if clash:
+        raise TypeError(f"{settings.__name__} names a field like a common one: {', '.join(sorted(clash))}")
+    bases: Any = (common, settings)
+    own: dict[str, Any] = {"kind": (Literal[kind], ...)}
+    model: type[C] = create_model(name, __base__=bases, __doc__=settings.__doc__, **own)
+    return model
+
+
+def validated(model: type[M], document: Mapping[str, Any]) -> M:
+    """``document``, as JSON gave it, as ``model``. Types must fit exactly: "60" is not a number.
+
+    Raises ``Invalid`` with every field that is wrong.
+    """
+    try:
+        encoded = msgspec.json.encode(document)
+    except UnicodeEncodeError:
+        raise Invalid([FieldError("", "holds a character that is no text (a lone surrogate)")]) from None
+    try:
+        return model.model_validate_json(encoded, strict=True)
+    except ValidationError as error:
+        raise Invalid([_with_suggestion(problem, model) for problem in field_errors(error)]) from None
+
+
+def _with_suggestion(problem: FieldError, model: type[BaseModel]) -> FieldError:
+    if problem.message != "unknown field" or "." in problem.field:
+        return problem
+    known = [field.alias or name for name, field in model.model_fields.items()]
+    close = difflib.get_close_matches(problem.field, known, n=1)
+    return FieldError(problem.field, f"unknown field; did you mean {close[0]}?") if close else problem
+
+
+def own_fields(settings: type[BaseModel], written: BaseModel) -> tuple[dict[str, Any], dict[str, str]]:
+    """The kind's own fields of a flat model, for rest: plain values, and secrets in clear to be sealed.
+
+    A secret that is set also stands among the plain values, as None, so that what is set can be told without a key.
+    """
+    secrets = set(secret_names(settings))
+    plain = written.model_dump(mode="json", include=set(settings.model_fields) - secrets)
+    clear: dict[str, str] = {}
+    for name in secret_names(settings):
+        secret = getattr(written, name)
+        if secret is not None and secret.get_secret_value():
+            plain[name] = None
+            clear[name] = secret.get_secret_value()
+    return plain, clear
+
+
+def secrets_set(settings: type[BaseModel], stored: Mapping[str, Any]) -> list[str]:
+    """Which secrets are set, from the plain values at rest."""
+    return [name for name in secret_names(settings) if name in stored]
+
+
+def with_kept_secrets(
+    document: Mapping[str, Any], kept: Mapping[str, object], names: Collection[str]
+) -> dict[str, Any]:
+    """A change as people write it, completed with the secrets they could not see.
+
+    Absent or null keeps the old one, "" clears it.
+    """
+    completed = dict(document)
+    for name in names:
+        match completed.get(name):
+            case None:
+                completed.pop(name, None)
+                if name in kept:
+                    completed[name] = kept[name]
+            case "":
+                del completed[name]
+    return completed
+
+
+def all_of(*batches: Collection[FieldError]) -> None:
+    """Raises ``Invalid`` with everything that is wrong, if anything is."""
+    wrong = [error for batch in batches for error in batch]
+    if wrong:
+        raise Invalid(wrong)

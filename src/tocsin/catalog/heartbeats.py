@@ -1,0 +1,150 @@
+"""Calls of jobs: kept, understood, and turned into verdicts, in one transaction. Knows no HTTP.
+
+A paused heartbeat keeps what it is told and stays paused; only a person resumes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from sqlalchemy import Connection
+
+from tocsin.catalog import targets
+from tocsin.catalog.errors import NotFound
+from tocsin.core.decide import State, Transition
+from tocsin.core.heartbeat import Call, CallKind, Memory, hear
+from tocsin.core.outcome import REACHABLE, Outcome, Result, StateKey, Subject
+from tocsin.core.schedule import Schedule
+from tocsin.core.target import TARGET
+from tocsin.pipeline import Entry, Pipeline
+from tocsin.store import heartbeats as store_heartbeats
+from tocsin.store import states as store_states
+from tocsin.store import targets as store_targets
+from tocsin.store.checks import CheckRow
+from tocsin.store.heartbeats import PingRow
+
+LARGEST_BODY_BYTES: Final = 10_000
+"""How much of what a job sends is kept."""
+_REMEMBERED: Final = 100
+"""So many calls back is looked for a run that is still open."""
+
+
+class Caller(NamedTuple):
+    """Where a call came from, as far as that is known."""
+
+    remote: str = ""
+    user_agent: str = ""
+
+
+def receive(
+    conn: Connection,
+    token: str,
+    call: Call,
+    *,
+    pipeline: Pipeline,
+    caller: Caller = Caller(),  # noqa: B008 - immutable
+    body: bytes = b"",
+) -> Sequence[Transition]:
+    """Keeps one call and writes what it means; returns the changes of verdict, for ``Pipeline.ring``.
+
+    1. The run it belongs to is found among the calls before it.
+    2. It is kept, with how long the run took.
+    3. A call that says how the job is becomes a check and an outcome; a start moves only the time it is due.
+
+    ``NotFound`` when nobody has this address.
+    """
+    target_id = store_heartbeats.target_of(conn, token)
+    row = None if target_id is None else store_targets.get(conn, target_id)
+    schedule = None if row is None else targets.schedule_of(row)
+    if row is None or schedule is None:
+        raise NotFound("No heartbeat has this address.")
+    key = StateKey(Subject(TARGET, row.id), REACHABLE, store_targets.HEADLINE_LOCATION_ID)
+    # Taken first: the state's row is ours until the end, so two calls at once are understood one after the other.
+    state = store_states.read_many(conn, [key])[key]
+    heard = hear(call, _memory(conn, row.id, schedule), schedule)
+    store_heartbeats.insert_ping(
+        conn,
+        PingRow(
+            id=0,
+            target_id=row.id,
+            at_ms=call.at_ms,
+            kind=call.kind.value,
+            exit_code=call.exit_code,
+            run_id=call.run_id,
+            duration_ms=heard.duration_ms,
+            remote=caller.remote,
+            user_agent=caller.user_agent[:500],
+            body=body[:LARGEST_BODY_BYTES] or None,
+        ),
+    )
+    if state.held:
+        return []
+    if heard.result is None:
+        if call.kind is CallKind.START:
+            store_states.write_many(conn, [(key, state._replace(due_ms=_due_ms(heard.due_ms, call, state, schedule)))])
+        return []
+    # Two calls within one millisecond are two calls: the second takes the next one.
+    at_ms = max(call.at_ms, state.last_at_ms + 1) if state.last_at_ms - call.at_ms < 1000 else call.at_ms
+    latency_us = None if heard.duration_ms is None else min(heard.duration_ms * 1000, _LARGEST_LATENCY_US)
+    passed = heard.result is not Result.FAILED
+    entry = Entry(
+        outcome=Outcome(key, at_ms, heard.result, latency_us, heard.reason, heard.due_ms),
+        policy=targets.policy_of(row),
+        check=CheckRow(
+            at_ms=at_ms,
+            target_id=row.id,
+            latency_us=latency_us,
+            dns_us=None,
+            connect_us=None,
+            tls_us=None,
+            first_byte_us=None,
+            transfer_us=None,
+            location_id=key.location_id,
+            result=heard.result,
+            error=None if passed else heard.reason,
+        ),
+        evidence=None if passed else _evidence(heard.reason, latency_us, call, caller, body),
+    )
+    _, changes = pipeline.write_within(conn, [entry])
+    return changes
+
+
+def _due_ms(due_ms: int | None, call: Call, state: State, schedule: Schedule) -> int | None:
+    """After a start. A time whose silence has been written already does not come again: then only this run is due."""
+    return call.at_ms + schedule.grace_ms if due_ms is None or due_ms <= state.last_at_ms else due_ms
+
+
+_LARGEST_LATENCY_US: Final = 2**31 - 1
+"""35 minutes: what the column holds. The whole duration is with the call."""
+
+
+def _memory(conn: Connection, target_id: int, schedule: Schedule) -> Memory:
+    """What is remembered of a job, from its newest calls."""
+    kinds = (CallKind.START.value, CallKind.SUCCESS.value, CallKind.FAIL.value)
+    memory = Memory()
+    for ping in reversed(store_heartbeats.pings(conn, target_id, limit=_REMEMBERED, kinds=kinds)):
+        call = Call(CallKind(ping.kind), ping.at_ms, ping.run_id, ping.exit_code)
+        memory = hear(call, memory, schedule).memory
+    return memory
+
+
+def _evidence(reason: str, latency_us: int | None, call: Call, caller: Caller, body: bytes) -> dict[str, object]:
+    """In the shape of every other check's evidence."""
+    return {
+        "result": "failed",
+        "ok": False,
+        "latency_ms": None if latency_us is None else latency_us / 1000,
+        "phases": dict.fromkeys(("dns_ms", "connect_ms", "tls_ms", "first_byte_ms", "transfer_ms")),
+        "address": caller.remote or None,
+        "error": reason,
+        "network_fault": False,
+        "assertions": [],
+        "certificates": [],
+        "details": {
+            "exit_code": call.exit_code,
+            "run_id": call.run_id,
+            "user_agent": caller.user_agent[:500],
+            "body": body[:LARGEST_BODY_BYTES].decode("utf-8", "replace"),
+        },
+    }
