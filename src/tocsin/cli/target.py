@@ -163,7 +163,7 @@ def _written(
         "assert": assertion,
     }
     document |= {field: value for field, value in given.items() if value is not None}
-    return document | set_fields(document["kind"], setting or [])
+    return document | set_fields(targets.WRITE_MODELS.get(document["kind"]), setting or [])
 
 
 @app.command("set")
@@ -179,7 +179,7 @@ def set_(
         with installation.store.read() as conn:
             target_id = _find(conn, target)
             kind = targets.get(conn, target_id).kind
-        _change(installation, target_id, set_fields(kind, settings), as_json=as_json)
+        _change(installation, target_id, set_fields(targets.WRITE_MODELS[kind], settings), as_json=as_json)
 
 
 @app.command()
@@ -475,7 +475,9 @@ def _saved(
     differing = {field: value for field, value in given.items() if value is not None}
     with installation.store.read() as conn:
         row = targets.get(conn, _find(conn, reference))
-    return targets.changed(row, differing | set_fields(row.kind, setting or []), installation.vault)
+    return targets.changed(
+        row, differing | set_fields(targets.WRITE_MODELS[row.kind], setting or []), installation.vault
+    )
 
 
 async def _probe(target: Target, settings: Settings) -> Examination:

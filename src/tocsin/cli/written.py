@@ -1,4 +1,5 @@
-"""What people type about a target, put into the document that the catalog checks. Knows no database and no probing.
+"""What people type about a target, a channel or a rule, put into the document that the catalog checks.
+Knows no database and no probing.
 
 An address says the kind by its scheme, so that ``tocsin target add https://shop.example`` is enough.
 """
@@ -12,9 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from tocsin.catalog.targets import WRITE_MODELS
 from tocsin.cli.terminal import WrongUse
 
 Fields = dict[str, Any]
@@ -81,19 +81,18 @@ EXAMPLES: Final[Mapping[str, str]] = {
 }
 
 
-def set_fields(kind: str, settings: Sequence[str]) -> Fields:
-    """``field=value`` pairs. A value is taken as text where the field takes text, as JSON where it does not."""
+def set_fields(model: type[BaseModel] | None, settings: Sequence[str]) -> Fields:
+    """``field=value`` pairs. A value is taken as text where ``model``'s field takes text, as JSON where it does not."""
     fields: Fields = {}
     for setting in settings:
         name, sign, text = setting.partition("=")
-        if not sign or not name:
+        if not sign or not name.strip():
             raise WrongUse(f"{setting!r} is not field=value.")
-        fields[name.strip()] = _value(kind, name.strip(), text)
+        fields[name.strip()] = _value(model, name.strip(), text)
     return fields
 
 
-def _value(kind: str, name: str, text: str) -> object:
-    model = WRITE_MODELS.get(kind)
+def _value(model: type[BaseModel] | None, name: str, text: str) -> object:
     known = {field.alias or own: field for own, field in model.model_fields.items()} if model else {}
     if name in known and _takes_text(known[name].annotation, text):
         return text
