@@ -47,7 +47,7 @@ def _service(url: str) -> NotifyBase:
         import apprise
         from apprise.manager_plugins import NotificationManager
 
-        # It warns through the root logger otherwise, and its words are ours to weigh.
+        # It would warn through the root logger, and its warnings repeat tokens.
         logging.getLogger("apprise").propagate = False
     schema = found[1].lower()
     if schema not in NotificationManager():  # type: ignore[no-untyped-call]

@@ -35,7 +35,8 @@ class Refused(DeliveryError):
 class ChannelSettings(BaseModel):
     """A kind's own fields. Unknown fields are refused by name; secrets are ``SecretStr``."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # An error must name the field and the rule, never echo what may be a secret.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 S = TypeVar("S", bound=ChannelSettings)

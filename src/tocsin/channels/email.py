@@ -24,6 +24,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from tocsin.channels.base import Carrier, ChannelKind, ChannelSettings, Refused, Retryable
 from tocsin.core.alerting import SIGNS, Event, Message, MessageItem, clock_time, duration, one_line
 from tocsin.core.decide import Verdict
+from tocsin.lib.certificates import default_ca_file
 from tocsin.lib.faults import ContactFailure, OwnFault, fault_of_errno
 from tocsin.lib.http_request import host_of
 from tocsin.lib.net import Network
@@ -104,7 +105,7 @@ async def deliver(settings: EmailSettings, message: Message, carrier: Carrier) -
             raise Refused(detail) from None
         raise Retryable(detail) from None
     except aiosmtplib.SMTPNotSupported as error:
-        raise Refused(f"the server does not offer what is asked for: {error.message}") from None
+        raise Refused(f"the server does not offer what is needed: {error.message}") from None
     except ssl.SSLCertVerificationError as error:
         raise Retryable(f"the server's certificate is not trusted: {error.verify_message}") from None
     except aiosmtplib.SMTPException as error:
@@ -145,7 +146,7 @@ async def _connected(network: Network, host: str, port: int) -> socket.socket:
 
 
 async def _handed_over(settings: EmailSettings, mail: EmailMessage, connection: socket.socket) -> str:
-    context = ssl.create_default_context()
+    context = ssl.create_default_context(cafile=default_ca_file())
     if not settings.verify_tls:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     smtp = aiosmtplib.SMTP(
@@ -153,7 +154,7 @@ async def _handed_over(settings: EmailSettings, mail: EmailMessage, connection: 
         timeout=_STEP_S,
         sock=connection,
         use_tls=settings.security == "tls",
-        start_tls=settings.security == "starttls",
+        start_tls=False,
         tls_context=context,
         # Given, because the default asks the resolver who we are and may wait for it.
         local_hostname=_own_name(),
@@ -164,6 +165,11 @@ async def _handed_over(settings: EmailSettings, mail: EmailMessage, connection: 
         connection.close()
         raise
     try:
+        if settings.security == "starttls":
+            await smtp.ehlo()
+            if not smtp.supports_extension("starttls"):
+                raise Refused("the server does not offer STARTTLS; nothing was sent in clear text")
+            await smtp.starttls()
         if settings.username:
             password = settings.password.get_secret_value() if settings.password else ""
             await smtp.login(settings.username, password)
