@@ -9,7 +9,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, Literal
 
@@ -129,6 +129,13 @@ class Store:
 
         with _plain_errors():
             upgrade(self._writer)
+
+    def tidy(self) -> None:
+        """What the engine wants done now and then: move what was written from the log into the database file."""
+        if self._writer.dialect.name != "sqlite":
+            return
+        with _plain_errors(), closing(self._reader.raw_connection()) as raw:  # writers need not wait for it
+            raw.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def close(self) -> None:
         """Close every connection not in use. The store can be used again afterwards."""

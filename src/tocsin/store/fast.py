@@ -13,6 +13,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -28,6 +30,7 @@ from sqlalchemy import (
     Text,
     bindparam,
     func,
+    literal,
     select,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -78,16 +81,32 @@ def upsert_many(conn: Connection, table: Table, columns: Sequence[str], rows: Se
         cursor.execute(statement.encode(), [list(values) for values in zip(*rows, strict=True)], binary=True)
 
 
-def fetch(conn: Connection, statement: Select[Any]) -> list[tuple[Any, ...]]:
-    """The rows of a select whose columns are integers, text, booleans or NULL; order as selected.
+def fetch(conn: Connection, statement: Select[*tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """The rows of a select whose columns are integers, text, bytes, booleans or NULL, in the order selected.
 
     On SQLite booleans come as 0 and 1.
     """
     if conn.dialect.name != "sqlite":
         return [tuple(row) for row in conn.execute(statement)]
     rows = statement.subquery()
-    packed: str = conn.execute(select(func.json_group_array(func.json_array(*rows.c)))).scalar_one()
-    return _ROWS.decode(packed)
+    columns = [func.hex(column) if isinstance(column.type, LargeBinary) else column for column in rows.c]
+    packed: str = conn.execute(select(func.json_group_array(func.json_array(*columns)))).scalar_one()
+    found = _ROWS.decode(packed)
+    binary = [index for index, column in enumerate(rows.c) if isinstance(column.type, LargeBinary | _Hex)]
+    return [_with_bytes(row, binary) for row in found] if binary else found
+
+
+def fetch_numbers(conn: Connection, statement: Select[*tuple[Any, ...]]) -> NDArray[np.int64]:
+    """As ``fetch``, for columns that are all integers and never NULL: one array, a row per row."""
+    width = len(statement.selected_columns)
+    return np.array(fetch(conn, statement), dtype=np.int64).reshape(-1, width)
+
+
+def joined(conn: Connection, column: ColumnElement[bytes]) -> ColumnElement[bytes]:
+    """An aggregate: a column's bytes one after the other, in no particular order."""
+    if conn.dialect.name == "sqlite":
+        return func.group_concat(func.hex(column), "", type_=_Hex())
+    return func.string_agg(column, literal(b"", LargeBinary))
 
 
 def among(conn: Connection, column: ColumnElement[int], ids: Collection[int]) -> ColumnElement[bool]:
@@ -96,6 +115,17 @@ def among(conn: Connection, column: ColumnElement[int], ids: Collection[int]) ->
         packed = bindparam(None, msgspec.json.encode(list(ids)).decode(), type_=Text)
         return column.in_(select(func.json_each(packed).table_valued("value").c.value))
     return column == func.any(bindparam(None, list(ids), type_=ARRAY(BigInteger)))
+
+
+class _Hex(Text):
+    """Bytes that SQLite has written as text already."""
+
+
+def _with_bytes(row: tuple[Any, ...], binary: Sequence[int]) -> tuple[Any, ...]:
+    values = list(row)
+    for index in binary:
+        values[index] = None if values[index] is None else bytes.fromhex(values[index])
+    return tuple(values)
 
 
 _ROWS: Final = msgspec.json.Decoder(list[tuple[Any, ...]])

@@ -19,9 +19,12 @@ def take(conn: Connection, name: str, holder: str, *, now_ms: int, for_ms: int) 
         return True
     insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
     made = conn.execute(
-        insert(leases).values(name=name, holder=holder, until_ms=now_ms + for_ms).on_conflict_do_nothing()
+        insert(leases)
+        .values(name=name, holder=holder, until_ms=now_ms + for_ms)
+        .on_conflict_do_nothing()
+        .returning(leases.c.name)
     )
-    return bool(made.rowcount)
+    return made.first() is not None
 
 
 def until_ms(conn: Connection, name: str) -> int | None:

@@ -28,16 +28,17 @@ def read_many(conn: Connection, keys: Collection[StateKey]) -> dict[StateKey, St
     In a write transaction the rows stay ours until it ends (taken in one order, so two batches never wait for each
     other): rows that do not exist yet are made first, where the engine lets several writers work at once.
     """
+    several_write = conn.dialect.name != "sqlite" and not conn.get_execution_options().get("postgresql_readonly")
     groups: dict[tuple[str, str, int], list[int]] = defaultdict(list)
     for (kind, subject_id), rule, location_id in keys:
         groups[kind, rule, location_id].append(subject_id)
     found: dict[StateKey, State] = {}
     for group in sorted(groups):
         ids = sorted(groups[group])
-        known = _read_group(conn, group, ids)
-        if len(known) < len(ids) and conn.dialect.name != "sqlite":
+        known = _read_group(conn, group, ids, held=several_write)
+        if several_write and len(known) < len(ids):
             _make(conn, group, ids)
-            known = _read_group(conn, group, ids)
+            known = _read_group(conn, group, ids, held=True)
         found.update(known)
     fresh = State()
     return {key: found.get(key, fresh) for key in keys}
@@ -72,7 +73,9 @@ def for_targets(conn: Connection, ids: Collection[int] | None = None) -> list[tu
     return [_item(row) for row in fast.fetch(conn, statement)]
 
 
-def _read_group(conn: Connection, group: tuple[str, str, int], ids: Sequence[int]) -> dict[StateKey, State]:
+def _read_group(
+    conn: Connection, group: tuple[str, str, int], ids: Sequence[int], *, held: bool
+) -> dict[StateKey, State]:
     kind, rule, location_id = group
     statement = (
         select(*_SELECTED)
@@ -81,8 +84,9 @@ def _read_group(conn: Connection, group: tuple[str, str, int], ids: Sequence[int
             fast.among(conn, states.c.subject_id, ids),
         )
         .order_by(states.c.subject_id)
-        .with_for_update()
     )
+    if held:
+        statement = statement.with_for_update()
     return dict(_item(row) for row in fast.fetch(conn, statement))
 
 

@@ -169,30 +169,30 @@ certificates = Table(
     Column("document", LargeBinary, nullable=False),  # zlib-compressed JSON: the chain, leaf first
 )
 
-# One row per rolled-up hour or day. Latency covers checks that passed or warned.
-_ROLLUP_COLUMNS = (
-    "checks",
-    "passed",
-    "warned",
-    "unmeasured",
-)
+# One row per target and hour or day that has been folded. Latency and phases cover checks that passed or warned;
+# sums and counts are kept, never averages, so that rows add up.
+_PHASES = ("dns", "connect", "tls", "first_byte", "transfer")
 
 
 def _rollup(name: str) -> Table:
     return Table(
         name,
         metadata,
-        Column("target_id", Integer, primary_key=True, autoincrement=False),
-        Column("start_ms", BigInteger, primary_key=True, autoincrement=False),
-        *(Column(column, Integer, nullable=False) for column in _ROLLUP_COLUMNS),
-        Column("timed", Integer, nullable=False),  # how many latencies are in sum, min, max and sketch
+        Column("start_ms", BigInteger, nullable=False),
         Column("latency_sum_us", BigInteger, nullable=False),
-        Column("latency_min_us", Integer),
+        *(Column(f"{phase}_sum_us", BigInteger, nullable=False) for phase in _PHASES),
+        Column("target_id", Integer, nullable=False),
+        Column("checks", Integer, nullable=False),
+        Column("passed", Integer, nullable=False),
+        Column("warned", Integer, nullable=False),
+        Column("unmeasured", Integer, nullable=False),  # the rest failed
+        Column("timed", Integer, nullable=False),  # how many latencies are in sum, min, max and sketch
+        *(Column(f"{phase}_timed", Integer, nullable=False) for phase in _PHASES),
+        Column("latency_min_us", Integer),  # NULL: nothing was timed
         Column("latency_max_us", Integer),
-        # dns, connect, tls, first byte, transfer: ten little-endian int64, five sums then five counts
-        Column("phases", LargeBinary, nullable=False),
         Column("sketch", LargeBinary, nullable=False),  # core.sketch
         # one target's rows by time, read as a range
+        PrimaryKeyConstraint("target_id", "start_ms"),
         sqlite_with_rowid=False,
     )
 

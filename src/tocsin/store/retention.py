@@ -1,0 +1,118 @@
+"""Removing what is too old to keep, a bounded number of rows at a time. Callers choose what, before when, how many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, func, or_, select
+
+from tocsin.core.target import TARGET
+from tocsin.store import fast
+from tocsin.store.tables import (
+    check_days,
+    check_hours,
+    checks,
+    evidence,
+    heartbeat_pings,
+    late_checks,
+    notices,
+    notifications,
+    sessions,
+    states,
+    targets,
+    transitions,
+)
+
+HISTORY: Final[Mapping[str, tuple[Table, ColumnElement[int]]]] = {
+    "checks": (checks, checks.c.at_ms),
+    "evidence": (evidence, evidence.c.at_ms),
+    "pings": (heartbeat_pings, heartbeat_pings.c.at_ms),
+    "hours": (check_hours, check_hours.c.start_ms),
+    "days": (check_days, check_days.c.start_ms),
+}
+"""What is kept of each target, by time."""
+
+
+def targets_with(conn: Connection, what: str, before_ms: int) -> list[int]:
+    """The targets that have rows of HISTORY[what] from before ``before_ms``."""
+    table, time = HISTORY[what]
+    first = select(func.min(time)).where(table.c.target_id == targets.c.id).correlate(targets).scalar_subquery()
+    return [target_id for (target_id,) in fast.fetch(conn, select(targets.c.id).where(first < before_ms))]
+
+
+def trim(conn: Connection, what: str, target_id: int, *, before_ms: int | None, most: int) -> int:
+    """Delete a target's oldest rows of HISTORY[what], those before ``before_ms`` (None: all), ``most`` or a few more.
+
+    Yields how many were deleted. A few more: rows of one moment, from several locations, go together.
+    """
+    table, time = HISTORY[what]
+    mine = table.c.target_id == target_id
+    if before_ms is not None:
+        mine = and_(mine, time < before_ms)
+    last_ms = conn.execute(select(time).where(mine).order_by(time).offset(most - 1).limit(1)).scalar()
+    if last_ms is not None:
+        mine = and_(mine, time <= last_ms)
+    return conn.execute(delete(table).where(mine)).rowcount
+
+
+def deleted_targets(conn: Connection, before_ms: int) -> list[int]:
+    """Targets that were deleted before ``before_ms`` and still have their row."""
+    statement = select(targets.c.id).where(targets.c.deleted_ms < before_ms).order_by(targets.c.id)
+    return [target_id for (target_id,) in fast.fetch(conn, statement)]
+
+
+def trim_transitions(conn: Connection, target_id: int, *, most: int) -> int:
+    """Delete some of a target's transitions; yields how many."""
+    some = (
+        select(transitions.c.id)
+        .where(transitions.c.subject_kind == TARGET, transitions.c.subject_id == target_id)
+        .limit(most)
+    )
+    return conn.execute(delete(transitions).where(transitions.c.id.in_(some))).rowcount
+
+
+def forget_target(conn: Connection, target_id: int) -> None:
+    """Delete a target's states and its row; to be called when its history is gone."""
+    conn.execute(delete(states).where(states.c.subject_kind == TARGET, states.c.subject_id == target_id))
+    conn.execute(delete(late_checks).where(late_checks.c.target_id == target_id))
+    conn.execute(delete(targets).where(targets.c.id == target_id))
+
+
+def expire_sessions(conn: Connection, now_ms: int) -> int:
+    """Delete sessions that have run out; yields how many."""
+    return conn.execute(delete(sessions).where(sessions.c.expires_ms <= now_ms)).rowcount
+
+
+def trim_notifications(conn: Connection, *, before_ms: int, most: int) -> int:
+    """Delete messages finished before ``before_ms``, with their attempts, and the notices of changes that are over.
+
+    Yields how many rows were deleted; not more than twice ``most`` (attempts not counted). A notice about something
+    that still lasts stays: reminders, and the news of its end, go by it.
+    """
+    told = transitions.alias("told")
+    later = transitions.alias("later")
+    lasting = exists().where(
+        told.c.id == notices.c.transition_id,
+        ~exists().where(
+            later.c.subject_kind == told.c.subject_kind,
+            later.c.subject_id == told.c.subject_id,
+            later.c.rule == told.c.rule,
+            later.c.location_id == told.c.location_id,
+            or_(later.c.at_ms > told.c.at_ms, and_(later.c.at_ms == told.c.at_ms, later.c.id > told.c.id)),
+        ),
+    )
+    over = (
+        select(notices.c.id)
+        .where(notices.c.created_ms < before_ms, notices.c.notification_id.is_not(None), ~lasting)
+        .order_by(notices.c.id)
+        .limit(most)
+    )
+    finished = (
+        select(notifications.c.id)
+        .where(notifications.c.finished_ms < before_ms)
+        .order_by(notifications.c.id)
+        .limit(most)
+    )
+    gone = conn.execute(delete(notices).where(notices.c.id.in_(over))).rowcount
+    return gone + conn.execute(delete(notifications).where(notifications.c.id.in_(finished))).rowcount

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from tocsin.store import leases, locations
+from tocsin.store.engine import Store
+
+
+def test_a_lease_has_one_holder_until_it_runs_out(store: Store) -> None:
+    with store.write() as conn:
+        assert leases.take(conn, "job", "a", now_ms=0, for_ms=100)
+        assert not leases.take(conn, "job", "b", now_ms=99, for_ms=100)
+        assert leases.take(conn, "other", "b", now_ms=0, for_ms=100)
+        assert leases.take(conn, "job", "b", now_ms=100, for_ms=100)
+        assert not leases.take(conn, "job", "a", now_ms=150, for_ms=100)
+
+
+def test_the_holder_may_renew(store: Store) -> None:
+    with store.write() as conn:
+        assert leases.take(conn, "job", "a", now_ms=0, for_ms=100)
+        assert leases.take(conn, "job", "a", now_ms=90, for_ms=100)
+        assert not leases.take(conn, "job", "b", now_ms=189, for_ms=100)
+        assert leases.until_ms(conn, "job") == 190
+        assert leases.until_ms(conn, "never") is None
+
+
+def test_only_the_holder_gives_it_back(store: Store) -> None:
+    with store.write() as conn:
+        leases.take(conn, "job", "a", now_ms=0, for_ms=100)
+        leases.release(conn, "job", "b")
+        assert not leases.take(conn, "job", "b", now_ms=1, for_ms=100)
+        leases.release(conn, "job", "a")
+        assert leases.take(conn, "job", "b", now_ms=1, for_ms=100)
+
+
+def test_a_location_keeps_its_number(store: Store) -> None:
+    with store.write() as conn:
+        assert locations.ensure(conn, "local") == 1
+        assert locations.ensure(conn, "Zürich") == 2
+        assert locations.ensure(conn, "local") == 1
+        assert locations.names(conn) == {1: "local", 2: "Zürich"}

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.contract.rows import key
+from tocsin.core.decide import Transition, Verdict
+from tocsin.core.outcome import CERTIFICATE, REACHABLE
+from tocsin.core.uptime import Change
+from tocsin.store import transitions
+from tocsin.store.engine import Store
+from tocsin.store.transitions import StoredTransition
+
+UP, DOWN, UNKNOWN = Verdict.UP, Verdict.DOWN, Verdict.UNKNOWN
+
+
+def change(
+    target_id: int, at_ms: int, after: Verdict = UP, before: Verdict = UNKNOWN, rule: str = REACHABLE
+) -> Transition:
+    return Transition(key(target_id, rule), before, after, at_ms, at_ms + 5, f"because {at_ms}")
+
+
+def add(store: Store, *changes: Transition) -> list[int]:
+    with store.write() as conn:
+        return transitions.insert_many(conn, changes, recorded_ms=9_999)
+
+
+def test_ids_come_back_in_the_order_given_and_grow(store: Store) -> None:
+    first = add(store, *(change(number % 7 + 1, 1_000 - number) for number in range(600)))
+    assert first == sorted(first)
+    assert add(store, change(1, 5))[0] > first[-1]
+    with store.read() as conn:
+        found = transitions.get_many(conn, [first[0], first[599], 10**9])
+    assert {number: stored.transition.at_ms for number, stored in found.items()} == {first[0]: 1_000, first[599]: 401}
+    assert add(store) == []
+
+
+def test_a_subjects_transitions_are_newest_first_and_say_when_they_ended(store: Store) -> None:
+    one, two, other = change(1, 100), change(1, 200, DOWN, UP), change(2, 150)
+    certificate = change(1, 170, Verdict.DEGRADED, UNKNOWN, CERTIFICATE)
+    ids = add(store, one, two, other, certificate)
+    stored = [StoredTransition(ids[1], two, 9_999, None), StoredTransition(ids[0], one, 9_999, 200)]
+    with store.read() as conn:
+        assert transitions.of_subject(conn, one.key.subject, from_ms=0, to_ms=1_000) == stored
+        assert transitions.of_subject(conn, one.key.subject, from_ms=0, to_ms=200) == stored[1:]
+        assert transitions.of_subject(conn, one.key.subject, from_ms=101, to_ms=201) == stored[:1]
+        every_rule = transitions.of_subject(conn, one.key.subject, None, from_ms=0, to_ms=1_000)
+        assert [found.transition for found in every_rule] == [two, certificate, one]
+
+
+def test_pages_join_up_without_a_gap_or_a_repeat(store: Store) -> None:
+    add(store, *(change(1, at_ms) for at_ms in (100, 200, 200, 200, 300, 400)))
+    subject = key(1).subject
+    with store.read() as conn:
+        whole = transitions.of_subject(conn, subject, from_ms=0, to_ms=1_000)
+        paged: list[StoredTransition] = []
+        while page := transitions.of_subject(
+            conn,
+            subject,
+            from_ms=0,
+            to_ms=1_000,
+            limit=2,
+            before=(paged[-1].transition.at_ms, paged[-1].id) if paged else None,
+        ):
+            paged += page
+        assert paged == whole == transitions.recent(conn, limit=10)
+    assert [found.transition.at_ms for found in whole] == [400, 300, 200, 200, 200, 100]
+
+
+def test_the_one_standing_before_a_time(store: Store) -> None:
+    add(store, change(1, 100), change(1, 200, DOWN, UP))
+    with store.read() as conn:
+        standing = transitions.last_before(conn, key(1).subject, REACHABLE, 200)
+        assert standing is not None
+        assert (standing.transition.at_ms, standing.ended_ms) == (100, 200)
+        assert transitions.last_before(conn, key(1).subject, REACHABLE, 100) is None
+
+
+def test_the_newest_of_all(store: Store) -> None:
+    add(store, change(1, 100), change(2, 300), change(3, 200, rule=CERTIFICATE))
+    with store.read() as conn:
+        assert [found.transition.at_ms for found in transitions.recent(conn, limit=2)] == [300, 200]
+        assert [found.transition.at_ms for found in transitions.recent(conn, limit=9, rule=REACHABLE)] == [300, 100]
+        within = transitions.recent(conn, from_ms=150, to_ms=300, limit=9)
+        assert [found.transition.at_ms for found in within] == [200]
+
+
+@given(st.lists(st.tuples(st.integers(1, 3), st.integers(0, 20)), max_size=12), st.integers(0, 20))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_uptime_gets_what_changed_since_and_what_stood_then(
+    store: Store, made: list[tuple[int, int]], from_ms: int
+) -> None:
+    made.sort(key=lambda pair: pair[1])
+    with store.write() as conn:
+        conn.exec_driver_sql("DELETE FROM transitions")
+        transitions.insert_many(conn, [change(target_id, at_ms) for target_id, at_ms in made], 0)
+        found = transitions.for_uptime(conn, None, from_ms)
+        only_two = transitions.for_uptime(conn, [2], from_ms)
+    for target_id in (1, 2, 3):
+        mine = [at_ms for subject, at_ms in made if subject == target_id]
+        standing = max((at_ms for at_ms in mine if at_ms <= from_ms), default=from_ms)
+        assert [moment for moment, _ in found.get(target_id, [])] == [at_ms for at_ms in mine if at_ms >= standing]
+    assert only_two == {target_id: changes for target_id, changes in found.items() if target_id == 2}
+
+
+def test_uptime_leaves_other_rules_and_subjects_out(store: Store) -> None:
+    machine = change(1, 100)._replace(key=key(1)._replace(subject=key(1).subject._replace(kind="machine")))
+    add(store, change(1, 50, DOWN), change(1, 60, rule=CERTIFICATE), machine)
+    with store.read() as conn:
+        assert transitions.for_uptime(conn, None, 0) == {1: [Change(50, DOWN)]}
