@@ -7,6 +7,7 @@ database, and changes nothing but a file it writes into the data directory and r
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import shutil
 import socket
@@ -379,9 +380,9 @@ def _taken_port(settings: Settings, where: str, error: OSError) -> Finding:
     host = settings.address.removeprefix("http://").rpartition(":")[0].strip("[]")
     connection = HTTPConnection(host, settings.port, timeout=2)
     try:
-        connection.request("GET", "/health/live")
-        ours = "tocsin" in connection.getresponse().getheader("Server", "").lower()
-    except (OSError, HTTPException):
+        connection.request("GET", "/health/ready")
+        ours = json.loads(connection.getresponse().read(10_000))["status"] in ("ready", "not ready")
+    except (OSError, HTTPException, ValueError, LookupError, TypeError):
         ours = False
     finally:
         connection.close()
