@@ -39,7 +39,7 @@ CANARY_FRESH_S = 1.0
 CANARY_EVERY_S = 30.0
 """The canary is asked this often while all is well, so that a later failure means something."""
 AT_ONCE = 50
-"""Up to this many new targets are looked at as soon as they appear; more wait for their slots."""
+"""Up to this many new targets are looked at as soon as they appear, and at a start; more wait for their slots."""
 FINISH_S = 3.0
 """On stop, checks under way get this long to end of themselves."""
 WRITE_S = 3.0
@@ -185,7 +185,7 @@ class Worker:
             self._watches[target.id] = _Watch(target, prepared, self._settings.location_id)
             self._agenda.put(target.id, target.interval_ms, now_ms)
             new += 1
-            if self._loaded and new <= AT_ONCE:
+            if new <= AT_ONCE:
                 self._agenda.look(target.id, now_ms)
         self._revision, self._loaded = changes.revision, True
         metrics.TARGETS_WATCHED.set(len(self._watches))

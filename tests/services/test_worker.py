@@ -1,0 +1,303 @@
+"""The worker with real sockets and a real database: on time, undisturbed, and honest about its own network."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sqlite3
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.servers import Asked, answering, closed_port, hang, reply, serving, until
+from tocsin.bus.memory import MemoryBus
+from tocsin.core.decide import Policy, State, Verdict
+from tocsin.core.outcome import REACHABLE, Result, StateKey, Subject
+from tocsin.core.target import Target
+from tocsin.lib.clock import SYSTEM_CLOCK
+from tocsin.lib.net import Network
+from tocsin.pipeline import Pipeline
+from tocsin.services.worker import TargetChanges, Worker, WorkerSettings
+from tocsin.store import checks, evidence, states, transitions
+from tocsin.store.checks import CheckRow
+from tocsin.store.engine import Store
+
+
+def target(
+    target_id: int, kind: str = "http", *, interval_ms: int = 1000, timeout_ms: int = 800, **settings: object
+) -> Target:
+    return Target(
+        id=target_id,
+        name=f"target {target_id}",
+        slug=f"target-{target_id}",
+        kind=kind,
+        settings=settings,
+        interval_ms=interval_ms,
+        timeout_ms=timeout_ms,
+        recheck_ms=interval_ms,
+        enabled=True,
+        tags=(),
+        group="",
+        assertions=(),
+        policy=Policy(),
+    )
+
+
+class Watching:
+    """A worker at work on a roster that the test changes."""
+
+    def __init__(self, path: Path, canary: tuple[str, ...] = ()) -> None:
+        self.path = path
+        self.store = Store(f"sqlite:///{path}", busy_timeout_s=0.3)
+        self.store.migrate()
+        self.bus = MemoryBus()
+        self.canary = canary
+        self._roster: dict[int, tuple[int, Target]] = {}
+        self._removed: dict[int, int] = {}
+        self._revision = 0
+
+    def put(self, *targets: Target) -> None:
+        self._revision += 1
+        self._roster |= {one.id: (self._revision, one) for one in targets}
+        self.bus.ring("targets")
+
+    def remove(self, target_id: int) -> None:
+        self._revision += 1
+        del self._roster[target_id]
+        self._removed[target_id] = self._revision
+        self.bus.ring("targets")
+
+    def _load(self, since_revision: int) -> TargetChanges:
+        return TargetChanges(
+            [one for revision, one in self._roster.values() if revision > since_revision],
+            [target_id for target_id, revision in self._removed.items() if revision > since_revision],
+            self._revision,
+        )
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        worker = Worker(
+            pipeline=Pipeline(self.store, self.bus, SYSTEM_CLOCK),
+            bus=self.bus,
+            clock=SYSTEM_CLOCK,
+            load=self._load,
+            open_network=Network.open,
+            settings=WorkerSettings(location_id=1, canary=self.canary),
+        )
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(worker.run(stop))
+            try:
+                yield
+            finally:
+                stop.set()
+                await running
+
+    def rows(self, target_id: int) -> list[CheckRow]:
+        """Its checks, oldest first."""
+        with self.store.read() as conn:
+            return checks.of_target(conn, target_id, from_ms=0, to_ms=2**60, limit=10_000)[::-1]
+
+    def state(self, target_id: int) -> State:
+        key = StateKey(Subject("target", target_id), REACHABLE, 1)
+        with self.store.read() as conn:
+            return states.read_many(conn, [key])[key]
+
+    def verdicts(self, target_id: int) -> list[str]:
+        with self.store.read() as conn:
+            found = transitions.of_subject(conn, Subject("target", target_id), from_ms=0, to_ms=2**60)
+        return [one.transition.after.value for one in reversed(found)]
+
+    async def until_verdict(self, target_id: int, verdict: Verdict) -> None:
+        await until(lambda: self.state(target_id).verdict is verdict)
+
+
+@pytest.fixture
+def watching(tmp_path: Path) -> Iterator[Watching]:
+    made = Watching(tmp_path / "tocsin.db")
+    yield made
+    made.store.close()
+
+
+async def test_every_target_is_checked_in_each_of_its_slots(watching: Watching) -> None:
+    async with serving(answering(reply())) as server:
+        watching.put(*(target(n, url=server.url) for n in range(1, 31)))
+        async with watching.working():
+            await asyncio.sleep(3.2)
+    for n in range(1, 31):
+        slots = [row.at_ms for row in watching.rows(n) if row.at_ms % 100 == 0]
+        assert len(slots) >= 3
+        assert {later - earlier for earlier, later in pairwise(slots)} <= {1000}
+        assert watching.verdicts(n) == ["up"]
+
+
+async def test_hanging_targets_delay_no_other(watching: Watching) -> None:
+    async with serving(hang) as silent, serving(answering(reply())) as server:
+        watching.put(*(target(n, url=silent.url) for n in range(1, 201)))
+        watching.put(*(target(n, url=server.url) for n in range(1001, 1021)))
+        async with watching.working():
+            await asyncio.sleep(4.2)
+    for n in range(1001, 1021):
+        slots = [row.at_ms for row in watching.rows(n) if row.at_ms % 100 == 0]
+        assert len(slots) >= 4
+        assert {later - earlier for earlier, later in pairwise(slots)} == {1000}
+        assert watching.verdicts(n) == ["up"]
+    assert watching.verdicts(1) == ["down"]
+    assert "timed out" in watching.state(1).reason
+
+
+async def test_a_failure_is_looked_at_again_before_its_next_slot(watching: Watching) -> None:
+    slow = replace(target(1, "tcp", interval_ms=600_000, host="127.0.0.1", port=closed_port()), recheck_ms=200)
+    watching.put(slow)
+    async with watching.working():
+        await watching.until_verdict(1, Verdict.DOWN)
+    first, second, *_ = watching.rows(1)
+    assert first.result == second.result == Result.FAILED
+    assert second.at_ms - first.at_ms < 5_000
+    assert "refused" in watching.state(1).reason
+    with watching.store.read() as conn:
+        seen = evidence.get(conn, (1, second.at_ms, 1))
+    assert seen is not None
+    assert seen["error"] == second.error
+
+
+async def test_a_paused_target_is_left_alone_and_a_changed_one_is_checked_as_it_is_now(watching: Watching) -> None:
+    async with serving(answering(reply())) as old, serving(answering(reply())) as new:
+        watching.put(target(1, url=old.url), target(2, url=old.url), target(3, url=old.url))
+        async with watching.working():
+            await watching.until_verdict(3, Verdict.UP)
+            watching.put(replace(target(1, url=old.url), enabled=False), target(2, url=new.url))
+            watching.remove(3)
+            await asyncio.sleep(0.5)
+            before, asked = len(watching.rows(1)), new.connections
+            await asyncio.sleep(2.5)
+        assert len(watching.rows(1)) == before
+        assert new.connections > asked
+
+
+async def test_a_locked_database_loses_no_check_and_changes_no_verdict(watching: Watching) -> None:
+    async with serving(answering(reply())) as server:
+        watching.put(*(target(n, url=server.url) for n in range(1, 11)))
+        async with watching.working():
+            for n in range(1, 11):
+                await watching.until_verdict(n, Verdict.UP)
+            locking = sqlite3.connect(watching.path, isolation_level=None)
+            locking.execute("BEGIN EXCLUSIVE")
+            await asyncio.sleep(4)
+            locking.execute("ROLLBACK")
+            locking.close()
+            await asyncio.sleep(1)
+    for n in range(1, 11):
+        slots = [row.at_ms for row in watching.rows(n) if row.at_ms % 100 == 0]
+        assert len(slots) >= 5
+        assert {later - earlier for earlier, later in pairwise(slots)} == {1000}
+        assert watching.verdicts(n) == ["up"]
+
+
+async def test_stopping_loses_no_finished_check(watching: Watching) -> None:
+    asked: list[Asked] = []
+    async with serving(answering(reply(), asked)) as server:
+        watching.put(*(target(n, url=server.url) for n in range(1, 51)))
+        async with watching.working():
+            await until(lambda: len(asked) >= 75)
+    assert sum(len(watching.rows(n)) for n in range(1, 51)) == len(asked)
+
+
+class Cable:
+    """A TCP server whose cable can be pulled: the system then drops attempts to connect without a word."""
+
+    def __init__(self) -> None:
+        self._listening = socket.socket()
+        self._listening.bind(("127.0.0.1", 0))
+        self._listening.listen(0)
+        self._listening.setblocking(False)
+        self._filling: list[socket.socket] = []
+        self._accepting: asyncio.Task[None] | None = None
+
+    @property
+    def port(self) -> int:
+        port: int = self._listening.getsockname()[1]
+        return port
+
+    def plug(self) -> None:
+        for one in self._filling:
+            one.close()
+        self._filling.clear()
+        self._accepting = asyncio.get_running_loop().create_task(self._accept())
+
+    async def pull(self) -> None:
+        if self._accepting is not None:
+            self._accepting.cancel()
+            await asyncio.gather(self._accepting, return_exceptions=True)
+            self._accepting = None
+        for _ in range(3):
+            one = socket.socket()
+            one.setblocking(False)
+            with suppress(BlockingIOError):
+                one.connect(self._listening.getsockname())
+            self._filling.append(one)
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            accepted, _ = await loop.sock_accept(self._listening)
+            accepted.close()
+
+    async def close(self) -> None:
+        await self.pull()
+        for one in self._filling:
+            one.close()
+        self._listening.close()
+
+
+@pytest.fixture
+async def cables() -> AsyncIterator[list[Cable]]:
+    made = [Cable() for _ in range(4)]
+    for cable in made:
+        cable.plug()
+    yield made
+    for cable in made:
+        await cable.close()
+
+
+async def test_a_worker_that_loses_its_own_network_records_nothing_as_down(tmp_path: Path, cables: list[Cable]) -> None:
+    canary, *others = cables
+    watching = Watching(tmp_path / "tocsin.db", canary=(f"127.0.0.1:{canary.port}",))
+    watching.put(*(target(n, "tcp", host="127.0.0.1", port=cable.port) for n, cable in enumerate(others, 1)))
+    async with watching.working():
+        for n in range(1, 4):
+            await watching.until_verdict(n, Verdict.UP)
+        for cable in cables:
+            await cable.pull()
+        for n in range(1, 4):
+            await watching.until_verdict(n, Verdict.UNKNOWN)
+        assert "lost its own network" in watching.state(1).reason
+        await asyncio.sleep(2)
+        for cable in cables:
+            cable.plug()
+        for n in range(1, 4):
+            await watching.until_verdict(n, Verdict.UP)
+    for n in range(1, 4):
+        assert watching.verdicts(n) == ["up", "unknown", "up"]
+        counted = Counter(Result(row.result) for row in watching.rows(n))
+        assert counted[Result.UNMEASURED] >= 1
+        assert counted[Result.FAILED] <= 1
+    watching.store.close()
+
+
+async def test_targets_that_fail_while_the_canary_answers_are_down(tmp_path: Path, cables: list[Cable]) -> None:
+    canary, *others = cables
+    watching = Watching(tmp_path / "tocsin.db", canary=(f"127.0.0.1:{canary.port}",))
+    watching.put(*(target(n, "tcp", host="127.0.0.1", port=cable.port) for n, cable in enumerate(others, 1)))
+    async with watching.working():
+        await watching.until_verdict(3, Verdict.UP)
+        for cable in others:
+            await cable.pull()
+        for n in range(1, 4):
+            await watching.until_verdict(n, Verdict.DOWN)
+    watching.store.close()
