@@ -54,13 +54,14 @@ def list_checks(
 ) -> Response:
     """Single checks are kept for days, their hours and days for years: see `latency`."""
     before = position_of(cursor, tuple[int, int])
+    from_ms, to_ms = between.whole
     with context.store.read() as conn:
         targets.get(conn, target_id)
         found = store_checks.of_target(
             conn,
             target_id,
-            from_ms=between.from_ms,
-            to_ms=between.to_ms,
+            from_ms=from_ms,
+            to_ms=to_ms,
             limit=limit + 1,
             before=before,
             results=None if ok is None else _OK[ok],
@@ -116,14 +117,15 @@ def list_transitions(
     target_id: Id, context: Context, between: Between, limit: Limit = 100, cursor: Cursor = None
 ) -> Response:
     before = position_of(cursor, tuple[int, int])
+    from_ms, to_ms = between.whole
     with context.store.read() as conn:
         targets.get(conn, target_id)
         found = store_transitions.of_subject(
             conn,
             Subject(TARGET, target_id),
             None,
-            from_ms=between.from_ms,
-            to_ms=between.to_ms,
+            from_ms=from_ms,
+            to_ms=to_ms,
             limit=limit + 1,
             before=before,
         )
@@ -232,8 +234,9 @@ def read_latency(
     ] = None,
 ) -> Response:
     """At most 500 points; a step without a check has none. Left out, `from` is 24 hours before `to`."""
-    to_ms = between.to_ms
-    from_ms = between.from_ms if "from" in request.query_params else max(0, to_ms - DAY_MS)
+    # Until the end of this very millisecond.
+    to_ms = context.clock.now_ms() + 1 if between.to_ms is None else between.to_ms
+    from_ms = max(0, to_ms - DAY_MS) if between.from_ms is None else between.from_ms
     if from_ms >= to_ms:
         raise bad_parameter("from", "must be earlier than to")
     with context.store.read() as conn:

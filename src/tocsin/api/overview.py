@@ -54,10 +54,9 @@ def read_overview(request: Request, context: Context) -> Response:
 )
 def read_timeline(context: Context, between: Between, limit: Limit = 100, cursor: Cursor = None) -> Response:
     before = position_of(cursor, tuple[int, int])
+    from_ms, to_ms = between.whole
     with context.store.read() as conn:
-        found = store_transitions.recent(
-            conn, from_ms=between.from_ms, to_ms=between.to_ms, limit=limit + 1, before=before
-        )
+        found = store_transitions.recent(conn, from_ms=from_ms, to_ms=to_ms, limit=limit + 1, before=before)
         items = history.timeline(conn, found[:limit], now_ms=context.clock.now_ms())
     return answer(listing(items, history.following(found, limit)))
 

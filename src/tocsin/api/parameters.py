@@ -11,7 +11,6 @@ from pydantic import AfterValidator, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from tocsin.api.answers import LATEST_MS
-from tocsin.api.guard import Context
 from tocsin.api.problems import bad_parameter
 from tocsin.catalog.errors import FieldError, Invalid
 
@@ -56,10 +55,15 @@ Cursor = Annotated[str | None, Query(max_length=1000, description="The `next` of
 
 
 class Span(NamedTuple):
-    """From (inclusive) to (exclusive), epoch ms."""
+    """From (inclusive) to (exclusive), epoch ms; None: not given."""
 
-    from_ms: int
-    to_ms: int
+    from_ms: int | None
+    to_ms: int | None
+
+    @property
+    def whole(self) -> tuple[int, int]:
+        """Without an end, also what is dated later than now: a clock may have been set back."""
+        return self.from_ms or 0, LATEST_MS if self.to_ms is None else self.to_ms
 
 
 def epoch_ms(name: str, text: str) -> int:
@@ -80,15 +84,14 @@ _MOMENT = {"format": "date-time"}
 From = Annotated[str | None, Query(alias="from", description="From then on.", max_length=40, json_schema_extra=_MOMENT)]
 To = Annotated[
     str | None,
-    Query(alias="to", description="Until before then; left out: now.", max_length=40, json_schema_extra=_MOMENT),
+    Query(alias="to", description="Until before then.", max_length=40, json_schema_extra=_MOMENT),
 ]
 
 
-def span(context: Context, start: From = None, end: To = None) -> Span:
-    """Everything up to now where nothing is given. ``to`` now includes what happens this very millisecond."""
-    from_ms = 0 if start is None else epoch_ms("from", start)
-    to_ms = context.clock.now_ms() + 1 if end is None else epoch_ms("to", end)
-    if end is not None and from_ms > to_ms:
+def span(start: From = None, end: To = None) -> Span:
+    from_ms = None if start is None else epoch_ms("from", start)
+    to_ms = None if end is None else epoch_ms("to", end)
+    if from_ms is not None and to_ms is not None and from_ms > to_ms:
         raise bad_parameter("from", "must not be later than to")
     return Span(from_ms, to_ms)
 

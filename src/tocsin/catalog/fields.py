@@ -89,7 +89,7 @@ def with_kept_secrets(
 ) -> dict[str, Any]:
     """A change as people write it, completed with the secrets they could not see.
 
-    Absent or null keeps the old one, "" clears it.
+    Absent or null keeps the old one, "" clears it: null then, so that it also wins when laid over the old document.
     """
     completed = dict(document)
     for name in names:
@@ -98,6 +98,8 @@ def with_kept_secrets(
                 completed.pop(name, None)
                 if name in kept:
                     completed[name] = kept[name]
+            case "" if name in kept:
+                completed[name] = None
             case "":
                 del completed[name]
     return completed

@@ -10,11 +10,10 @@ import unicodedata
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import cache
 from itertools import count
 from typing import Annotated, Any, NamedTuple, Union
 
-import msgspec
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import to_jsonable_python
 from sqlalchemy import Connection
@@ -193,7 +192,7 @@ def describe(row: TargetRow) -> dict[str, Any]:
         **dict.fromkeys(secret_names(settings)),
         **_own(row),
         "secrets_set": secrets_set(settings, row.settings),
-        "endpoint": endpoint(row),
+        "endpoint": row.endpoint,
     }
 
 
@@ -231,19 +230,6 @@ def _seconds(duration_ms: int) -> float | int:
     return duration_ms / 1000 if rest else whole
 
 
-def endpoint(row: TargetRow) -> str:
-    """The address people know it by."""
-    return _endpoint(row.kind, msgspec.json.encode(row.settings))
-
-
-@lru_cache(maxsize=16_384)
-def _endpoint(kind: str, settings: bytes) -> str:
-    probe = PROBES[kind]
-    hidden = secret_names(_settings(kind))
-    shown = {name: value for name, value in msgspec.json.decode(settings).items() if name not in hidden}
-    return probe.endpoint(probe.settings.model_construct(**shown))
-
-
 def reason_unchecked(enabled: bool) -> str:
     """Why the verdict of a target without a state is unknown."""
     return "not checked yet" if enabled else PAUSED
@@ -270,6 +256,7 @@ class Checked(NamedTuple):
     fields: TargetFields
     settings: dict[str, Any]
     secrets: dict[str, str]
+    endpoint: str
 
 
 def check(given: Mapping[str, Any]) -> Checked:
@@ -282,8 +269,9 @@ def check(given: Mapping[str, Any]) -> Checked:
     whole = with_kept_secrets(_with_fitting_defaults(given), {}, secret_names(_settings(kind)))
     written = validated(WRITE_MODELS[kind], whole)
     all_of(_timing(written), _conditions(PROBES[kind], written.assertions))
-    plain, clear = own_fields(PROBES[kind].settings, written)
-    return Checked(kind, written, plain, clear)
+    plain, clear = own_fields(_settings(kind), written)
+    # The flat model has everything that the kind's own has.
+    return Checked(kind, written, plain, clear, PROBES[kind].endpoint(written))
 
 
 def _with_fitting_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -473,6 +461,7 @@ def _row_of(
         description=fields.description,
         settings=checked.settings,
         secrets=sealed,
+        endpoint=checked.endpoint,
         interval_ms=round(fields.interval_s * 1000),
         timeout_ms=round(fields.timeout_s * 1000),
         recheck_ms=round(fields.recheck_s * 1000),

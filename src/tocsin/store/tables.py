@@ -54,8 +54,9 @@ targets = Table(
     Column("slug", Text, nullable=False),
     Column("kind", Text, nullable=False),
     Column("description", Text, nullable=False, server_default=""),
-    Column("settings", JSON, nullable=False),  # the kind's own fields, secrets left out
+    Column("settings", JSON, nullable=False),  # the kind's own fields; a secret that is set is null here
     Column("secrets", LargeBinary),  # the kind's secret fields, one encrypted JSON object; NULL: none
+    Column("endpoint", Text, nullable=False, server_default=""),  # the address people know it by, to search in
     Column("interval_ms", BigInteger, nullable=False),
     Column("timeout_ms", BigInteger, nullable=False),
     Column("recheck_ms", BigInteger, nullable=False),

@@ -50,6 +50,7 @@ class TargetRow:
     kind: str
     description: str
     settings: Mapping[str, Any]
+    endpoint: str
     interval_ms: int
     timeout_ms: int
     recheck_ms: int
@@ -361,8 +362,10 @@ def _conditions(conn: Connection, filters: Filters) -> list[ColumnElement[bool]]
     conditions: list[ColumnElement[bool]] = [T.deleted_ms.is_(None)]
     if filters.text:
         pattern = f"%{_escaped(filters.text.lower())}%"
-        searched = (T.name, T.description, T.group_name, cast(T.settings, Text), cast(T.tags, Text))
-        conditions.append(or_(*(func.lower(column).like(pattern, escape="\\") for column in searched)))
+        tag = _elements(conn)
+        tagged = exists(select(literal(1)).select_from(tag).where(_folded(tag.c.value).like(pattern, escape="\\")))
+        searched = (T.name, T.endpoint, T.group_name, T.description)
+        conditions.append(or_(tagged, *(_folded(column).like(pattern, escape="\\") for column in searched)))
     if filters.kind is not None:
         conditions.append(T.kind == filters.kind)
     if filters.group is not None:
@@ -381,6 +384,10 @@ def _elements(conn: Connection) -> TableValuedAlias:
     """The tags of a target as rows with one column, ``value``."""
     unpack = func.json_each if conn.dialect.name == "sqlite" else func.json_array_elements_text
     return unpack(T.tags).table_valued("value", joins_implicitly=True)
+
+
+def _folded(column: ColumnElement[Any]) -> ColumnElement[str]:
+    return func.lower(column)
 
 
 def _escaped(text: str) -> str:

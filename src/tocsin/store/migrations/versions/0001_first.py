@@ -304,6 +304,7 @@ def upgrade() -> None:
         sa.Column("description", sa.Text(), server_default="", nullable=False),
         sa.Column("settings", sa.JSON(), nullable=False),
         sa.Column("secrets", sa.LargeBinary(), nullable=True),
+        sa.Column("endpoint", sa.Text(), server_default="", nullable=False),
         sa.Column("interval_ms", sa.BigInteger(), nullable=False),
         sa.Column("timeout_ms", sa.BigInteger(), nullable=False),
         sa.Column("recheck_ms", sa.BigInteger(), nullable=False),
