@@ -1,0 +1,1 @@
+"""What Tocsin costs and how much it can do, measured from outside. ``make bench``; read docs/performance.md."""

@@ -1,0 +1,177 @@
+"""The measurements, each bounded in time and independent of the others. None knows what a good value would be."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import statistics
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+import psutil
+
+from bench import peer
+from bench.figures import Figure
+from bench.stand import Span, measured, span
+from tests.running import PASSWORD, Tocsin
+
+
+class Lengths(NamedTuple):
+    """How long each piece looks, seconds."""
+
+    engine_s: float
+    path_s: float
+    steady_s: float
+    many_s: float
+    starts: int
+
+
+FULL = Lengths(engine_s=5, path_s=20, steady_s=60, many_s=40, starts=3)
+QUICK = Lengths(engine_s=2, path_s=8, steady_s=15, many_s=12, starts=1)
+
+ROUNDS = 3
+"""Measured and peer take turns this often; the median counts."""
+
+
+def starting(place: Path, lengths: Lengths) -> Iterator[Figure]:
+    """How soon ``tocsin up`` is ready, and what it holds of memory with only its own target."""
+    first, again = [], []
+    for number in range(lengths.starts):
+        with measured(place / f"start-{number}") as tocsin:
+            first.append(tocsin.ready_s)
+            tocsin.stop()
+            tocsin.start()
+            again.append(tocsin.ready_s)
+            if number == lengths.starts - 1:
+                time.sleep(10)
+                memory = psutil.Process(tocsin.process.pid).memory_info().rss
+    yield Figure("first_ready_s", statistics.median(first), "s")
+    yield Figure("ready_s", statistics.median(again), "s")
+    yield Figure("idle_memory_mb", memory / 1e6, "MB")
+
+
+def path(place: Path, urls: Sequence[str], lengths: Lengths, rival: peer.Peer | None) -> Iterator[Figure]:
+    """From the schedule to the stored verdict: more targets are due than can be done; what is stored counts."""
+    with measured(place / "path", urls, count=8000, interval_s=1) as tocsin:
+        time.sleep(6)
+        before, began = _stored(tocsin), time.monotonic()
+        time.sleep(lengths.path_s)
+        after, took_s = _stored(tocsin), time.monotonic() - began
+    theirs = None
+    if rival is not None:
+        probed = asyncio.run(peer.probe(rival, urls, seconds=lengths.engine_s))
+        theirs = probed.checks / probed.seconds
+    yield Figure(
+        "http_path_checks_per_s",
+        (after - before) / took_s,
+        "checks/s on one core",
+        rival and f"{peer.NAME} (probe only, nothing stored)",
+        theirs,
+    )
+
+
+def _stored(tocsin: Tocsin) -> int:
+    uri = f"file:{tocsin.data_dir / 'tocsin.db'}?mode=ro"
+    with closing(sqlite3.connect(uri, uri=True, timeout=30)) as database:
+        count: int = database.execute("SELECT count(*) FROM checks").fetchone()[0]
+        return count
+
+
+def steady(place: Path, urls: Sequence[str], lengths: Lengths, rival: peer.Peer | None) -> Iterator[Figure]:
+    """1,000 targets every 20 s: what a check costs, how late it starts, alone and while people work; a restart."""
+    with measured(place / "steady", urls, count=1000, interval_s=20) as tocsin:
+        time.sleep(22)
+        calm = span(tocsin, lengths.steady_s)
+        theirs = None
+        if rival is not None:
+            probed = asyncio.run(peer.probe(rival, urls, seconds=lengths.steady_s / 3, per_s=50))
+            theirs = probed.cpu_s * 1000 / probed.checks
+        name = rival and f"{peer.NAME} (probe only, nothing stored)"
+        cost_ms = calm.cpu_s * 1000 / calm.checks
+        yield Figure("cpu_ms_per_check", cost_ms, "ms", name, theirs)
+        yield Figure("cpu_ms_per_1000_checks", cost_ms * 1000, "ms", name, theirs and theirs * 1000)
+        yield from _lateness("start_lateness", calm)
+        yield Figure("memory_1000_mb", psutil.Process(tocsin.process.pid).memory_info().rss / 1e6, "MB")
+        with _in_use(tocsin) as opened:
+            busy = span(tocsin, lengths.steady_s / 2)
+        yield from _lateness("start_lateness_in_use", busy)
+        yield Figure("pages_opened_meanwhile", opened[0] / busy.seconds, "requests/s")
+        tocsin.stop()
+        yield Figure("restart_coverage_s", _coverage_s(tocsin, 1000), "s")
+
+
+def _lateness(name: str, seen: Span) -> Iterator[Figure]:
+    yield Figure(f"{name}_p50_ms", seen.lateness_percentile_ms(0.50), "ms")
+    yield Figure(f"{name}_p99_ms", seen.lateness_percentile_ms(0.99), "ms")
+
+
+@contextmanager
+def _in_use(tocsin: Tocsin) -> Iterator[list[int]]:
+    """Two people who sign in and open page after page; gives how many requests they made."""
+    over = threading.Event()
+    opened = [0]
+    ids = [target["id"] for target in tocsin.get("/v1/targets?limit=50")["items"]]  # type: ignore[attr-defined]
+
+    def person(first: int) -> None:
+        turn = first
+        while not over.is_set():
+            with httpx.Client(base_url=tocsin.address, timeout=30) as browser:
+                browser.post("/v1/session", json={"name": "admin", "password": PASSWORD}).raise_for_status()
+                target = ids[turn % len(ids)]
+                for page in (
+                    "/",
+                    "/v1/overview",
+                    "/v1/targets?limit=1000&expand=summary",
+                    f"/v1/targets/{target}",
+                    f"/v1/targets/{target}/summary",
+                    f"/v1/targets/{target}/latency",
+                    f"/v1/targets/{target}/checks",
+                ):
+                    browser.get(page).raise_for_status()
+                    opened[0] += 1
+                    if over.wait(0.05):
+                        return
+            turn += 2
+
+    people = [threading.Thread(target=person, args=(number,)) for number in range(2)]
+    for one in people:
+        one.start()
+    try:
+        yield opened
+    finally:
+        over.set()
+        for one in people:
+            one.join()
+
+
+def _coverage_s(tocsin: Tocsin, count: int) -> float:
+    """How long after a start every target has been probed again."""
+    began_ms, began = time.time() * 1000, time.monotonic()
+    tocsin.start()
+    uri = f"file:{tocsin.data_dir / 'tocsin.db'}?mode=ro"
+    with closing(sqlite3.connect(uri, uri=True, timeout=30)) as database:
+        while True:
+            took_s = time.monotonic() - began
+            (probed,) = database.execute(
+                "SELECT count(DISTINCT target_id) FROM checks WHERE at_ms >= ?", (began_ms,)
+            ).fetchone()
+            if probed >= count or took_s > 60:
+                return took_s
+            time.sleep(0.2)
+
+
+def many(place: Path, urls: Sequence[str], lengths: Lengths) -> Iterator[Figure]:
+    """10,000 targets every 10 s."""
+    with measured(place / "many", urls, count=10_000, interval_s=10) as tocsin:
+        time.sleep(15)
+        seen = span(tocsin, lengths.many_s)
+        memory = psutil.Process(tocsin.process.pid).memory_info().rss
+    yield from _lateness("start_lateness_10000", seen)
+    yield Figure("checks_per_s_10000", seen.checks / seen.seconds, "checks/s")
+    yield Figure("cpu_share_10000", seen.cpu_s / seen.seconds, "of one core")
+    yield Figure("memory_10000_mb", memory / 1e6, "MB")
