@@ -19,7 +19,7 @@ from tocsin.bus.memory import MemoryBus
 from tocsin.core.decide import Policy, State, Verdict
 from tocsin.core.outcome import REACHABLE, Result, StateKey, Subject
 from tocsin.core.target import Target
-from tocsin.lib.clock import SYSTEM_CLOCK
+from tocsin.lib.clock import SYSTEM_CLOCK, Clock, SystemClock
 from tocsin.lib.net import Network
 from tocsin.pipeline import Pipeline
 from tocsin.services.worker import TargetChanges, Worker, WorkerSettings
@@ -51,7 +51,8 @@ def target(
 class Watching:
     """A worker at work on a roster that the test changes."""
 
-    def __init__(self, path: Path, canary: tuple[str, ...] = ()) -> None:
+    def __init__(self, path: Path, canary: tuple[str, ...] = (), clock: Clock = SYSTEM_CLOCK) -> None:
+        self.clock = clock
         self.path = path
         self.store = Store(f"sqlite:///{path}", busy_timeout_s=0.3)
         self.store.migrate()
@@ -82,9 +83,9 @@ class Watching:
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
         worker = Worker(
-            pipeline=Pipeline(self.store, self.bus, SYSTEM_CLOCK),
+            pipeline=Pipeline(self.store, self.bus, self.clock),
             bus=self.bus,
-            clock=SYSTEM_CLOCK,
+            clock=self.clock,
             load=self._load,
             open_network=Network.open,
             settings=WorkerSettings(location_id=1, canary=self.canary),
@@ -206,6 +207,38 @@ async def test_stopping_loses_no_finished_check(watching: Watching) -> None:
         async with watching.working():
             await until(lambda: len(asked) >= 75)
     assert sum(len(watching.rows(n)) for n in range(1, 51)) == len(asked)
+
+
+class UnsteadyClock(SystemClock):
+    """The wall clock of a machine that somebody sets."""
+
+    def __init__(self) -> None:
+        self.off_ms = 0
+
+    def now_ms(self) -> int:
+        return super().now_ms() + self.off_ms
+
+
+@pytest.mark.parametrize("jump_ms", [3_600_000, -3_600_000])
+async def test_a_clock_that_jumps_makes_no_burst_no_pause_and_no_outage(tmp_path: Path, jump_ms: int) -> None:
+    clock = UnsteadyClock()
+    watching = Watching(tmp_path / "tocsin.db", clock=clock)
+    async with serving(answering(reply())) as server:
+        watching.put(*(target(n, url=server.url) for n in range(1, 11)))
+        async with watching.working():
+            await until(lambda: server.connections >= 20)
+            clock.off_ms = jump_ms
+            asked = server.connections
+            await asyncio.sleep(3)
+            assert 10 <= server.connections - asked <= 50
+    for n in range(1, 11):
+        assert watching.state(n).verdict is Verdict.UP
+        assert "down" not in watching.verdicts(n)
+        assert (
+            max(row.at_ms for row in watching.rows(n)) == pytest.approx(SYSTEM_CLOCK.now_ms(), abs=10_000)
+            or jump_ms > 0
+        )
+    watching.store.close()
 
 
 class Cable:

@@ -31,6 +31,7 @@ GAP_MS = 20_000
 AWAY_MS = 10_000
 """A start this soon after the last round is a quick restart or a second process, not an absence."""
 LEASE = "sweep"
+_EVER = 2**62
 
 log = get_logger("sweep")
 
@@ -51,7 +52,8 @@ class Sweep:
         self._clock = clock
         self._policies = policies
         self._holder = str(uuid4())
-        self._round_ms: int | None = None
+        self._round: tuple[int, int] | None = None
+        """When the last round was, by the wall clock and by the monotonic one."""
         self._steady_since_ms = 0
 
     def begin(self) -> None:
@@ -63,35 +65,29 @@ class Sweep:
         now_ms = self._clock.now_ms()
         with self._store.write() as conn:
             until_ms = leases.until_ms(conn, LEASE)
-            if until_ms is None:
-                return
-            listened_ms = until_ms - GAP_MS
-            away_ms = now_ms - listened_ms
-            if away_ms <= AWAY_MS:
-                return
-            overdue = states.overdue(conn, now_ms + GAP_MS)
-            policies = self._policies(conn, [key.subject.id for key, _ in overdue])
-            moved = [
-                (key, state._replace(due_ms=state.due_ms + away_ms))
-                for key, state in overdue
-                if state.due_ms is not None
-                and state.due_ms > listened_ms
-                and (policy := policies.get(key.subject.id)) is not None
-                and policy.silence is Result.FAILED
-            ]
-            states.write_many(conn, moved)
+            if until_ms is not None and now_ms - (until_ms - GAP_MS) > AWAY_MS:
+                listened_ms = until_ms - GAP_MS
+                self._excuse(conn, listened_ms, before_ms=now_ms + GAP_MS, by_ms=now_ms - listened_ms)
 
     def sweep(self) -> int:
         """One round; returns how many silences were recorded. Blocks; raises the store's errors."""
-        now_ms = self._clock.now_ms()
+        now_ms, monotonic_ms = self._clock.now_ms(), round(self._clock.monotonic() * 1000)
         with self._store.write() as conn:
-            mine = leases.take(conn, LEASE, self._holder, now_ms=now_ms, for_ms=GAP_MS)
-        if not mine:
-            self._round_ms = None
-            return 0
-        if self._round_ms is None or not 0 <= now_ms - self._round_ms <= GAP_MS:
-            self._steady_since_ms = now_ms
-        self._round_ms = now_ms
+            if not leases.take(conn, LEASE, self._holder, now_ms=now_ms, for_ms=GAP_MS):
+                self._round = None
+                return 0
+            if self._round is None:
+                self._steady_since_ms = now_ms
+            else:
+                then_ms, passed_ms = self._round[0], monotonic_ms - self._round[1]
+                jumped_ms = now_ms - then_ms - passed_ms
+                if jumped_ms > GAP_MS:
+                    # The clock was set forward, or the machine slept: jobs go by the time that really passed.
+                    log.warning("the clock jumped; calls are expected as much later", by_ms=jumped_ms)
+                    self._excuse(conn, then_ms, before_ms=_EVER, by_ms=jumped_ms)
+                if passed_ms > GAP_MS or abs(jumped_ms) > GAP_MS:
+                    self._steady_since_ms = now_ms
+        self._round = (now_ms, monotonic_ms)
         if now_ms - self._steady_since_ms < SETTLE_MS:
             return 0
         found = 0
@@ -115,6 +111,20 @@ class Sweep:
             found += len(entries)
             if len(overdue) < BATCH:
                 return found
+
+    def _excuse(self, conn: Connection, listened_ms: int, *, before_ms: int, by_ms: int) -> None:
+        """Puts off what fell due after ``listened_ms``, was due before ``before_ms`` and is a failure when silent."""
+        expected = states.overdue(conn, before_ms)
+        policies = self._policies(conn, [key.subject.id for key, _ in expected])
+        moved = [
+            (key, state._replace(due_ms=state.due_ms + by_ms))
+            for key, state in expected
+            if state.due_ms is not None
+            and state.due_ms > listened_ms
+            and (policy := policies.get(key.subject.id)) is not None
+            and policy.silence is Result.FAILED
+        ]
+        states.write_many(conn, moved)
 
     async def run(self, stop: asyncio.Event) -> None:
         threads = Threads("sweep", 1)
