@@ -234,10 +234,7 @@ async def test_a_clock_that_jumps_makes_no_burst_no_pause_and_no_outage(tmp_path
     for n in range(1, 11):
         assert watching.state(n).verdict is Verdict.UP
         assert "down" not in watching.verdicts(n)
-        assert (
-            max(row.at_ms for row in watching.rows(n)) == pytest.approx(SYSTEM_CLOCK.now_ms(), abs=10_000)
-            or jump_ms > 0
-        )
+        assert any(abs(row.at_ms - clock.now_ms()) < 10_000 for row in watching.rows(n))
     watching.store.close()
 
 
