@@ -55,14 +55,14 @@ def test_the_first_start_says_where_to_go_and_how_to_get_in(tmp_path: Path) -> N
     with running(tmp_path, {"TOCSIN_ADMIN_PASSWORD": None}) as tocsin:
         said = tocsin.log.read_text()
         assert tocsin.address in said
-        password = re.search(r"password (\S+)", said)
+        password = re.search(r"with the password (\S+)", said)
         assert password is not None, said
         answer = httpx.post(f"{tocsin.address}/v1/session", json={"name": "admin", "password": password[1]}, timeout=30)
         assert answer.status_code == 200
         assert tocsin.stop() == 0
         print(f"ready after {tocsin.ready_s:.2f} s")
     with running(tmp_path, {"TOCSIN_ADMIN_PASSWORD": None}) as again:
-        assert len(re.findall(r"password (\S+)", again.log.read_text())) == 1, "the password is shown once"
+        assert len(re.findall(r"with the password (\S+)", again.log.read_text())) == 1, "the password is shown once"
 
 
 def test_the_first_start_shows_life_by_itself(tocsin: Tocsin) -> None:
