@@ -507,27 +507,3 @@ def last_deliveries(conn: Connection) -> dict[int, LastDelivery]:
     return {
         channel_id: LastDelivery(status, at_ms, detail) for channel_id, status, at_ms, detail in conn.execute(statement)
     }
-
-
-# ── retention ─────────────────────────────────────────────────────────────────────────────────────────
-
-
-def remove_old(conn: Connection, *, before_ms: int, limit: int) -> int:
-    """Removes at most ``limit`` finished messages, with their attempts, and as many notices from before a time.
-
-    Returns how many rows that were; below ``limit`` there is nothing left. Notices about what is still wrong stay, so
-    that its end is told to whoever heard of its beginning.
-    """
-    states = tables.states
-    still_wrong = exists().where(
-        T.id == N.transition_id, _same_state(states, tables.transitions), states.c.verdict != Verdict.UP.value
-    )
-    notices = (
-        select(N.id)
-        .where(N.created_ms < before_ms, N.notification_id.is_not(None), ~still_wrong)
-        .order_by(N.id)
-        .limit(limit)
-    )
-    removed = conn.execute(delete(tables.notices).where(N.id.in_(notices))).rowcount
-    messages = select(M.id).where(M.finished_ms < before_ms).order_by(M.id).limit(limit)
-    return removed + conn.execute(delete(tables.notifications).where(M.id.in_(messages))).rowcount
