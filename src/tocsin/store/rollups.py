@@ -27,8 +27,8 @@ DAYS: Final = "check_days"
 
 GRACE_MS: Final = 120_000
 """How long a check may be on its way to the database before its time is folded; later ones are late, not lost."""
-_LONGEST_FOLD_MS: Final = 300_000
-"""How much time one fold covers at most, so that catching up after a pause takes many small steps."""
+_MOST_RAW: Final = 20_000
+"""About how many raw checks one fold takes: catching up after a pause goes by steps that others can write between."""
 _MOST_LATE: Final = 5_000
 """How many late checks one fold takes."""
 
@@ -75,7 +75,7 @@ def plan_fold(conn: Connection, now_ms: int) -> Fold | None:
     """Read what the next fold would add; None when there is nothing to do. Changes nothing, locks nothing."""
     standing = marks(conn)
     from_ms = standing.hours_ms or _first_check_ms(conn, now_ms - GRACE_MS)
-    to_ms = max(from_ms, min(now_ms - GRACE_MS, from_ms + _LONGEST_FOLD_MS))
+    to_ms = _fold_until(conn, from_ms, now_ms - GRACE_MS)
     raw = _raw(conn, None, from_ms, to_ms)
     late_ids, late = _late(conn, limit=_MOST_LATE)
     if to_ms == standing.hours_ms and not late_ids:
@@ -91,6 +91,13 @@ def plan_fold(conn: Connection, now_ms: int) -> Fold | None:
         rollup.merge([hours, _existing(conn, check_hours, hours)]),
         rollup.merge([days, _existing(conn, check_days, days)]),
     )
+
+
+def _fold_until(conn: Connection, from_ms: int, latest_ms: int) -> int:
+    to_ms = max(from_ms, min(latest_ms, from_ms + DAY_MS))
+    while to_ms - from_ms > 60_000 and _count_raw(conn, from_ms, to_ms) > _MOST_RAW:
+        to_ms = from_ms + (to_ms - from_ms) // 4
+    return to_ms
 
 
 def write_fold(conn: Connection, fold: Fold) -> bool:
@@ -398,15 +405,18 @@ def windows(conn: Connection, target_id: int, now_ms: int) -> dict[str, WindowSu
     this_hour_ms, today_ms = now_ms - now_ms % HOUR_MS, now_ms - now_ms % DAY_MS
     days = _read(conn, check_days, [target_id], today_ms - longest_ms, standing.days_ms)
     hours_from_ms = min(this_hour_ms - _BY_HOUR_MS, standing.days_ms or this_hour_ms - longest_ms)
-    hours = rollup.merge([_read(conn, check_hours, [target_id], hours_from_ms, now_ms), _unfolded(conn, [target_id])])
+    hours = _read(conn, check_hours, [target_id], hours_from_ms, now_ms)
+    unfolded = _unfolded(conn, [target_id])
     timelines = _timelines(conn, [target_id], now_ms - longest_ms, now_ms)
     found = {}
     for name, length_ms in WINDOWS_MS.items():
         if length_ms <= _BY_HOUR_MS:
-            parts = [rollup.since(hours, this_hour_ms - length_ms + HOUR_MS)]
+            from_ms = this_hour_ms - length_ms + HOUR_MS
+            parts = [rollup.since(hours, from_ms)]
         else:
             from_ms = today_ms - length_ms + DAY_MS
             parts = [rollup.since(days, from_ms), rollup.since(hours, max(from_ms, standing.days_ms))]
+        parts.append(rollup.since(unfolded, from_ms))
         window = Interval(now_ms - length_ms, now_ms)
         available = uptime.availability(timelines, window).get(target_id)
         found[name] = _window_summary(_together(parts), available or Availability(0, 0, 0, length_ms, 0, 0))
