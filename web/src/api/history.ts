@@ -1,0 +1,91 @@
+/** What a target was like: summary, latency, checks, evidence, transitions, pings. */
+
+import { keepPreviousData, useInfiniteQuery, useQuery } from "@tanstack/react-query";
+import { key } from "./cache";
+import { get, withQuery } from "./client";
+import { usePolling } from "./live";
+import type { Check, Evidence, Latency, Page, Ping, Summary, Transition } from "./types";
+
+const ROWS = 50;
+const EVERY_MINUTE_MS = 60_000;
+const WHILE_BLIND_MS = 10_000;
+
+export function useSummary(id: number) {
+  return useQuery<Summary>({
+    queryKey: key.summary(id),
+    queryFn: ({ signal }) => get<Summary>(`/v1/targets/${id}/summary`, signal),
+    refetchInterval: usePolling(EVERY_MINUTE_MS, WHILE_BLIND_MS),
+  });
+}
+
+export interface Range {
+  /** RFC 3339, or a window such as `24h` that ends now. */
+  from: string;
+  to: string;
+}
+
+/** `rangeNow` is asked at the moment of the request, so that a window ending now moves with each refresh. */
+export function useLatency(id: number, named: Range, rangeNow: () => Range) {
+  return useQuery<Latency>({
+    queryKey: key.latency(id, named.from, named.to),
+    queryFn: ({ signal }) => {
+      const { from, to } = rangeNow();
+      return get<Latency>(withQuery(`/v1/targets/${id}/latency`, { from, to }), signal);
+    },
+    placeholderData: keepPreviousData,
+    refetchInterval: usePolling(EVERY_MINUTE_MS, WHILE_BLIND_MS),
+  });
+}
+
+export type CheckFilter = "all" | "failed";
+
+export function useChecks(id: number, only: CheckFilter, range: { from?: string; to?: string }) {
+  return useInfiniteQuery({
+    queryKey: key.checks(id, only, range.from ?? "", range.to ?? ""),
+    queryFn: ({ signal, pageParam }) =>
+      get<Page<Check>>(
+        withQuery(`/v1/targets/${id}/checks`, {
+          limit: ROWS,
+          cursor: pageParam,
+          ok: only === "failed" ? false : undefined,
+          from: range.from,
+          to: range.to,
+        }),
+        signal,
+      ),
+    initialPageParam: undefined as string | undefined,
+    getNextPageParam: (page) => page.next ?? undefined,
+    placeholderData: keepPreviousData,
+  });
+}
+
+export function useTransitions(id: number) {
+  return useInfiniteQuery({
+    queryKey: key.transitions(id),
+    queryFn: ({ signal, pageParam }) =>
+      get<Page<Transition>>(
+        withQuery(`/v1/targets/${id}/transitions`, { limit: ROWS, cursor: pageParam }),
+        signal,
+      ),
+    initialPageParam: undefined as string | undefined,
+    getNextPageParam: (page) => page.next ?? undefined,
+  });
+}
+
+export function useEvidence(id: number, atMs: number) {
+  return useQuery<Evidence>({
+    queryKey: key.evidence(id, atMs),
+    queryFn: ({ signal }) => get<Evidence>(`/v1/targets/${id}/checks/${atMs}/evidence`, signal),
+    staleTime: Infinity,
+  });
+}
+
+export function usePings(id: number) {
+  return useInfiniteQuery({
+    queryKey: key.pings(id),
+    queryFn: ({ signal, pageParam }) =>
+      get<Page<Ping>>(withQuery(`/v1/targets/${id}/pings`, { limit: ROWS, cursor: pageParam }), signal),
+    initialPageParam: undefined as string | undefined,
+    getNextPageParam: (page) => page.next ?? undefined,
+  });
+}

@@ -1,0 +1,119 @@
+/** Targets: /v1/targets and everything that can be done to one. */
+
+import { useMutation, useQuery } from "@tanstack/react-query";
+import { key, queries } from "./cache";
+import { get, send, withQuery } from "./client";
+import { usePolling } from "./live";
+import type { Examination, Page, Target } from "./types";
+
+/** One answer stays small enough to draw at once; the rest follows behind the first screen. */
+const PAGE_SIZE = 1_000;
+const EVERY_MINUTE_MS = 60_000;
+const WHILE_BLIND_MS = 10_000;
+
+/**
+ * All targets with their summaries. The list is searched, filtered and sorted here, so it is loaded whole: page by
+ * page, each shown as it arrives.
+ */
+export function useTargets() {
+  const refetchInterval = usePolling(EVERY_MINUTE_MS, WHILE_BLIND_MS);
+  return useQuery<Target[]>({
+    queryKey: key.targets,
+    refetchInterval,
+    queryFn: async ({ signal }) => {
+      const first = queries.getQueryData<Target[]>(key.targets) === undefined;
+      let all: Target[] = [];
+      let cursor: string | null = null;
+      do {
+        const page: Page<Target> = await get<Page<Target>>(
+          withQuery("/v1/targets", { expand: "summary", limit: PAGE_SIZE, cursor: cursor ?? undefined }),
+          signal,
+        );
+        all = all.concat(page.items);
+        cursor = page.next;
+        if (first && cursor !== null) queries.setQueryData(key.targets, all);
+      } while (cursor !== null);
+      return all;
+    },
+  });
+}
+
+export function useTarget(id: number) {
+  return useQuery<Target>({
+    queryKey: key.target(id),
+    queryFn: ({ signal }) => get<Target>(`/v1/targets/${id}`, signal),
+    // The list knows most of it already: show that while the whole is on its way.
+    placeholderData: () => queries.getQueryData<Target[]>(key.targets)?.find((target) => target.id === id),
+    refetchInterval: usePolling(EVERY_MINUTE_MS, WHILE_BLIND_MS),
+  });
+}
+
+export type TargetDraft = Record<string, unknown>;
+
+export function useSaveTarget() {
+  return useMutation({
+    mutationFn: ({ id, draft }: { id: number | null; draft: TargetDraft }) =>
+      id === null
+        ? send<Target>("POST", "/v1/targets", draft)
+        : send<Target>("PATCH", `/v1/targets/${id}`, draft),
+    onSuccess: remember,
+  });
+}
+
+export function useTestTarget() {
+  return useMutation({
+    mutationFn: (draft: TargetDraft) => send<Examination>("POST", "/v1/targets/test", draft),
+  });
+}
+
+/** Pauses or resumes; several at once are asked for one after the other. */
+export function useSwitchTargets() {
+  return useMutation({
+    mutationFn: async ({ ids, enabled }: { ids: readonly number[]; enabled: boolean }) => {
+      for (const id of ids) {
+        remember(await send<Target>("POST", `/v1/targets/${id}/${enabled ? "resume" : "pause"}`));
+      }
+    },
+    onSettled: () => queries.invalidateQueries({ queryKey: key.overview }),
+  });
+}
+
+export function useCloneTarget() {
+  return useMutation({
+    mutationFn: (id: number) => send<Target>("POST", `/v1/targets/${id}/clone`),
+    onSuccess: remember,
+  });
+}
+
+export function useDeleteTargets() {
+  return useMutation({
+    mutationFn: async (ids: readonly number[]) => {
+      for (const id of ids) {
+        await send<undefined>("DELETE", `/v1/targets/${id}`);
+        forget(id);
+      }
+    },
+    onSettled: () => queries.invalidateQueries({ queryKey: key.overview }),
+  });
+}
+
+/** Lays the server's answer over the list, so that no view waits for the next refresh. */
+function remember(target: Target): void {
+  queries.setQueryData(key.target(target.id), target);
+  queries.setQueryData<Target[]>(key.targets, (known) => {
+    if (known === undefined) return undefined;
+    const present = known.some((each) => each.id === target.id);
+    return present
+      ? known.map((each) =>
+          each.id === target.id ? { ...target, summary: target.summary ?? each.summary ?? null } : each,
+        )
+      : [...known, target];
+  });
+  void queries.invalidateQueries({ queryKey: key.overview });
+  void queries.invalidateQueries({ queryKey: key.target(target.id) });
+}
+
+function forget(id: number): void {
+  queries.removeQueries({ queryKey: key.target(id) });
+  queries.setQueryData<Target[]>(key.targets, (known) => known?.filter((target) => target.id !== id));
+}

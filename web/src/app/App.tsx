@@ -1,0 +1,31 @@
+/** Either somebody is signed in and sees the house, or nobody is and sees the door. */
+
+import { lazy, Suspense } from "react";
+import { useSession } from "@/api/session";
+import { Hatch } from "@/parts/Hatch";
+import { Failed } from "@/parts/States";
+import { Tips } from "@/parts/Tips";
+import { Toasts } from "@/parts/Toasts";
+import { Shell } from "./Shell";
+
+const SignIn = lazy(() => import("@/pages/sign-in/SignIn"));
+
+export function App() {
+  const session = useSession();
+  return (
+    <>
+      {session.isPending ? null : session.isError ? (
+        <Failed error={session.error} what="this page" retry={() => void session.refetch()} />
+      ) : session.data === null ? (
+        <Suspense fallback={null}>
+          <SignIn />
+        </Suspense>
+      ) : (
+        <Shell session={session.data} />
+      )}
+      <Hatch />
+      <Toasts />
+      <Tips />
+    </>
+  );
+}

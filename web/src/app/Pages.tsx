@@ -1,0 +1,40 @@
+/** Which page stands at which address. Each is loaded when it is first gone to. */
+
+import { lazy, Suspense } from "react";
+import { Link, Redirect, Route, Switch } from "wouter";
+import { Empty, Loading } from "@/parts/States";
+
+const Overview = lazy(() => import("@/pages/overview/Overview"));
+const Targets = lazy(() => import("@/pages/targets/Targets"));
+const TargetPage = lazy(() => import("@/pages/target/TargetPage"));
+const TargetForm = lazy(() => import("@/pages/target-form/TargetForm"));
+const Alerting = lazy(() => import("@/pages/alerting/Alerting"));
+const Settings = lazy(() => import("@/pages/settings/Settings"));
+
+export function Pages() {
+  return (
+    <Suspense fallback={<Loading rows={6} label="Loading the page" />}>
+      <Switch>
+        <Route path="/" component={Overview} />
+        <Route path="/targets" component={Targets} />
+        <Route path="/targets/new">
+          <TargetForm key="new" id={null} />
+        </Route>
+        <Route path="/targets/:id/edit">{({ id }) => <TargetForm key={id} id={Number(id)} />}</Route>
+        <Route path="/targets/:id">{({ id }) => <TargetPage key={id} id={Number(id)} />}</Route>
+        <Route path="/alerting">
+          <Redirect to="/alerting/channels" replace />
+        </Route>
+        <Route path="/alerting/:part">{({ part }) => <Alerting part={part} />}</Route>
+        <Route path="/settings" component={Settings} />
+        <Route>
+          <Empty title="There is no such page">
+            <Link href="/" className="link">
+              Back to the overview
+            </Link>
+          </Empty>
+        </Route>
+      </Switch>
+    </Suspense>
+  );
+}

@@ -1,0 +1,82 @@
+/** The summary: the counts in one line, and below it what is wrong, worst first. */
+
+import { Link } from "wouter";
+import type { Overview, TargetBrief, Verdict } from "@/api/types";
+import { Sign } from "@/parts/Sign";
+import { Since } from "@/parts/Time";
+import { counted } from "@/words/numbers";
+import { VERDICT_WORD } from "@/words/verdicts";
+import styles from "./Band.module.css";
+
+interface Props {
+  counts: Overview["counts"];
+  worst: readonly TargetBrief[];
+}
+
+const ORDER: readonly Verdict[] = ["down", "degraded", "unknown", "up"];
+
+export function Band({ counts, worst }: Props) {
+  const watched = counts.up + counts.degraded + counts.down + counts.unknown;
+  const headline: Verdict = ORDER.find((verdict) => counts[verdict] > 0) ?? "unknown";
+  return (
+    <section className={styles.band} data-worst={headline} aria-label="State of everything">
+      <div className={styles.summary}>
+        <Sign of={headline} size={20} />
+        <p className={styles.headline}>{headlineWords(counts, watched)}</p>
+        <ul className={styles.counts}>
+          {ORDER.filter((verdict) => counts[verdict] > 0 && !(verdict === "up" && headline === "up")).map(
+            (verdict) => (
+              <li key={verdict}>
+                <Link href={`/targets?verdict=${verdict}`} className={styles.count}>
+                  <Sign of={verdict} size={10} />
+                  <span className="number">{counts[verdict]}</span> {VERDICT_WORD[verdict]}
+                </Link>
+              </li>
+            ),
+          )}
+          {counts.paused > 0 && (
+            <li>
+              <Link href="/targets?verdict=paused" className={styles.count}>
+                <Sign of="paused" size={10} />
+                <span className="number">{counts.paused}</span> paused
+              </Link>
+            </li>
+          )}
+        </ul>
+      </div>
+      {worst.length > 0 && (
+        <ul className={styles.worst}>
+          {worst.map((target) => (
+            <Worst key={target.id} target={target} />
+          ))}
+        </ul>
+      )}
+    </section>
+  );
+}
+
+function Worst({ target }: { target: TargetBrief }) {
+  return (
+    <li className="arrives">
+      <Link href={`/targets/${target.id}`} className={styles.row} data-verdict={target.verdict}>
+        <Sign of={target.verdict} size={14} label={VERDICT_WORD[target.verdict]} />
+        <span className={styles.name}>{target.name}</span>
+        <span className={styles.since}>
+          {VERDICT_WORD[target.verdict]} <Since at={target.since} />
+        </span>
+        <span className={styles.reason}>{target.reason}</span>
+      </Link>
+    </li>
+  );
+}
+
+function headlineWords(counts: Overview["counts"], watched: number): string {
+  if (watched === 0) return counts.paused > 0 ? "Everything is paused" : "Nothing is watched yet";
+  if (counts.down > 0) return `${counted(counts.down, "target")} down`;
+  if (counts.degraded > 0) return `${counted(counts.degraded, "target")} degraded`;
+  if (counts.unknown > 0)
+    return counts.up > 0
+      ? `No trouble known, ${counts.unknown} not measured`
+      : "Waiting for the first checks";
+  return watched === 1 ? "All is well: 1 target up" : `All is well: ${watched} targets up`;
+}

@@ -1,0 +1,65 @@
+/** How it is checked. */
+
+import { Link } from "wouter";
+import type { Target } from "@/api/types";
+import { Panel } from "@/parts/Panel";
+import { counted, latency } from "@/words/numbers";
+import { seconds } from "@/words/time";
+import styles from "./Facts.module.css";
+
+export function Facts({ target }: { target: Target }) {
+  const { kind, interval_s, timeout_s, recheck_s, failures_to_down, passes_to_up, degraded_above_ms } =
+    target;
+  const facts: [string, string][] = [
+    ["Kind", kind],
+    ["Checked", `every ${seconds(interval_s)}, at most ${seconds(timeout_s)} long`],
+    [
+      "Down after",
+      `${counted(failures_to_down, "failure")}${recheck_s < interval_s ? `, looking again after ${seconds(recheck_s)}` : ""}`,
+    ],
+    ["Up after", passes_to_up === 1 ? "1 pass" : `${passes_to_up} passes`],
+  ];
+  if (degraded_above_ms !== null) facts.push(["Degraded above", latency(degraded_above_ms)]);
+  if (target.group !== "") facts.push(["Group", target.group]);
+  return (
+    <Panel
+      title="How it is checked"
+      aside={
+        <Link href={`/targets/${target.id}/edit`} className="link">
+          Edit
+        </Link>
+      }
+    >
+      <dl className={styles.facts}>
+        {facts.map(([name, value]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
+        {target.tags.length > 0 && (
+          <div>
+            <dt>Tags</dt>
+            <dd className={styles.tags}>
+              {target.tags.map((tag) => (
+                <Link key={tag} href={`/targets?${new URLSearchParams({ tag }).toString()}`} className="link">
+                  {tag}
+                </Link>
+              ))}
+            </dd>
+          </div>
+        )}
+        {target.assert.length > 0 && (
+          <div>
+            <dt>Must hold</dt>
+            <dd className={styles.assertions}>
+              {target.assert.map((source) => (
+                <code key={source}>{source}</code>
+              ))}
+            </dd>
+          </div>
+        )}
+      </dl>
+    </Panel>
+  );
+}

@@ -1,0 +1,140 @@
+/** The state in the largest letters of the page, why, and what can be done about it. */
+
+import { ActionIcon, Button, Menu } from "@mantine/core";
+import { useState } from "react";
+import { Link, useLocation } from "wouter";
+import { useTransitions } from "@/api/history";
+import { useCloneTarget } from "@/api/targets";
+import type { Target } from "@/api/types";
+import { DeleteTargets } from "@/parts/DeleteTargets";
+import { Icon } from "@/parts/Icon";
+import { Sign } from "@/parts/Sign";
+import { Ago, Since } from "@/parts/Time";
+import { complain, say } from "@/parts/Toasts";
+import { useSwitch } from "@/parts/useSwitch";
+import { latency } from "@/words/numbers";
+import { word } from "@/words/verdicts";
+import { useEvidenceLink } from "./evidence-link";
+import styles from "./Header.module.css";
+import { TestNow } from "./TestNow";
+
+export function Header({ target }: { target: Target }) {
+  const sign = target.enabled ? target.verdict : "paused";
+  return (
+    <header className={styles.header}>
+      <Link href="/targets" className={styles.back}>
+        <Icon name="back" size={14} /> Targets
+      </Link>
+      <div className={styles.top}>
+        <div className={styles.title}>
+          <span key={sign} className={`${styles.sign ?? ""} arrives`}>
+            <Sign of={sign} size={22} />
+          </span>
+          <h1 className={styles.name}>{target.name}</h1>
+          <p className={styles.state} data-sign={sign} aria-live="polite">
+            {word(target)}
+            {" for "}
+            <Since at={target.since} />
+          </p>
+        </div>
+        <Actions target={target} />
+      </div>
+      <Reason target={target} />
+      <p className={styles.line}>
+        <Endpoint target={target} />
+        {target.last_check_at !== null && (
+          <span>
+            last check <Ago at={target.last_check_at} />
+            {target.last_latency_ms !== null && `, ${latency(target.last_latency_ms)}`}
+          </span>
+        )}
+      </p>
+      {target.description !== "" && <p className={styles.description}>{target.description}</p>}
+    </header>
+  );
+}
+
+function Actions({ target }: { target: Target }) {
+  const [deleting, setDeleting] = useState(false);
+  const [, go] = useLocation();
+  const switchTargets = useSwitch();
+  const clone = useCloneTarget();
+  return (
+    <div className={styles.actions}>
+      {target.kind !== "heartbeat" && <TestNow id={target.id} />}
+      <Button variant="default" size="xs" onClick={() => switchTargets([target], !target.enabled)}>
+        {target.enabled ? "Pause" : "Resume"}
+      </Button>
+      <Button component={Link} href={`/targets/${target.id}/edit`} variant="default" size="xs">
+        Edit
+      </Button>
+      <Menu position="bottom-end">
+        <Menu.Target>
+          <ActionIcon variant="default" size={30} aria-label="More">
+            <Icon name="more" />
+          </ActionIcon>
+        </Menu.Target>
+        <Menu.Dropdown>
+          <Menu.Item
+            leftSection={<Icon name="copy" size={14} />}
+            onClick={() =>
+              clone.mutate(target.id, {
+                onSuccess: (copy) => {
+                  say(`${copy.name} was made. Change what differs, then save.`);
+                  go(`/targets/${copy.id}/edit`);
+                },
+                onError: (error) => complain("Not cloned", error),
+              })
+            }
+          >
+            Clone
+          </Menu.Item>
+          <Menu.Item
+            leftSection={<Icon name="trash" size={14} />}
+            c="var(--down)"
+            onClick={() => setDeleting(true)}
+          >
+            Delete
+          </Menu.Item>
+        </Menu.Dropdown>
+      </Menu>
+      {deleting && (
+        <DeleteTargets targets={[target]} close={() => setDeleting(false)} deleted={() => go("/targets")} />
+      )}
+    </div>
+  );
+}
+
+/** Why it is not well, with the way to what was seen. */
+function Reason({ target }: { target: Target }) {
+  const transitions = useTransitions(target.id);
+  const linkTo = useEvidenceLink();
+  if (target.reason === "" || target.verdict === "up") return null;
+  const latest = transitions.data?.pages[0]?.items.find((each) => each.rule === "reachable");
+  const at = latest?.has_evidence === true && latest.to === target.verdict ? latest.check_at : null;
+  return (
+    <p className={styles.reason} data-sign={target.enabled ? target.verdict : "paused"}>
+      <span>{target.reason}</span>
+      {at !== null && (
+        <Link href={linkTo(at)} className="link">
+          evidence
+        </Link>
+      )}
+    </p>
+  );
+}
+
+function Endpoint({ target }: { target: Target }) {
+  if (!/^https?:\/\//i.test(target.endpoint))
+    return <span className={styles.endpoint}>{target.endpoint}</span>;
+  return (
+    <a
+      className={`${styles.endpoint ?? ""} link`}
+      href={target.endpoint}
+      target="_blank"
+      rel="noreferrer noopener"
+    >
+      {target.endpoint}
+    </a>
+  );
+}

@@ -1,0 +1,144 @@
+/** Latency over a window: percentiles or phases, zoomed by dragging, with a table behind. */
+
+import { ActionIcon, Button, SegmentedControl } from "@mantine/core";
+import { useMemo, useState } from "react";
+import { useSearchParams } from "wouter";
+import { useLatency, useTransitions } from "@/api/history";
+import type { Latency } from "@/api/types";
+import { Icon } from "@/parts/Icon";
+import { Panel } from "@/parts/Panel";
+import { Empty, Failed, Loading, Stale } from "@/parts/States";
+import { clock } from "@/words/clock";
+import { counted, latency as latencyWords } from "@/words/numbers";
+import { moment } from "@/words/time";
+import { gridOf, stretches } from "./chart/grid";
+import { LatencyChart } from "./chart/LatencyChart";
+import type { Mode } from "./chart/plot";
+import { LatencyTable } from "./LatencyTable";
+import styles from "./LatencyPanel.module.css";
+import { Readout } from "./Readout";
+import { sightFrom, WINDOWS, withWindow, withZoom } from "./windows";
+
+export default function LatencyPanel({ id }: { id: number }) {
+  const [parameters, setParameters] = useSearchParams();
+  const sight = sightFrom(parameters);
+  const { data, error, isPending, refetch } = useLatency(id, sight.named, () => sight.rangeAt(clock.now()));
+  const [mode, setMode] = useState<Mode>("percentiles");
+  const [table, setTable] = useState(false);
+
+  const choose = (name: string) => setParameters(withWindow(parameters, name));
+  const zoom = (fromMs: number, toMs: number) => setParameters(withZoom(parameters, fromMs, toMs));
+  const zoomed = sight.window === null;
+  const reset = () => {
+    if (zoomed) choose(parameters.get("window") ?? "");
+  };
+
+  return (
+    <Panel
+      title="Latency"
+      aside={
+        <div className={styles.tools}>
+          <SegmentedControl
+            size="xs"
+            aria-label="What is drawn"
+            value={mode}
+            onChange={(value) => setMode(value)}
+            data={[
+              { value: "percentiles", label: "Percentiles" },
+              { value: "phases", label: "Phases" },
+            ]}
+          />
+          <SegmentedControl
+            size="xs"
+            aria-label="Time window"
+            value={sight.window?.name ?? ""}
+            onChange={choose}
+            data={WINDOWS.map((window) => ({ value: window.name, label: window.words }))}
+          />
+          {zoomed && (
+            <Button size="compact-sm" variant="light" onClick={reset}>
+              Reset zoom
+            </Button>
+          )}
+          <ActionIcon
+            variant={table ? "light" : "subtle"}
+            color={table ? "bell" : "gray"}
+            aria-label="Show as a table"
+            aria-pressed={table}
+            data-tip={table ? "Show the chart" : "Show as a table"}
+            onClick={() => setTable(!table)}
+          >
+            <Icon name="table" />
+          </ActionIcon>
+        </div>
+      }
+    >
+      {isPending ? (
+        <Loading rows={6} label="Loading the latency" />
+      ) : data === undefined ? (
+        <Failed error={error} what="the latency" retry={() => void refetch()} />
+      ) : data.points.length === 0 ? (
+        <Empty title="No check in this window">Choose a longer one, or wait for the next check.</Empty>
+      ) : (
+        <>
+          {error !== null && <Stale error={error} />}
+          {table ? (
+            <LatencyTable latency={data} />
+          ) : (
+            <Drawing id={id} latency={data} mode={mode} zoom={zoom} reset={reset} />
+          )}
+        </>
+      )}
+    </Panel>
+  );
+}
+
+interface DrawingProps {
+  id: number;
+  latency: Latency;
+  mode: Mode;
+  zoom: (fromMs: number, toMs: number) => void;
+  reset: () => void;
+}
+
+function Drawing({ id, latency, mode, zoom, reset }: DrawingProps) {
+  const transitions = useTransitions(id);
+  const [at, setAt] = useState<number | null>(null);
+  const shaded = useMemo(
+    () => stretches(transitions.data?.pages.flatMap((page) => page.items) ?? [], Date.parse(latency.to)),
+    [transitions.data, latency.to],
+  );
+  const grid = useMemo(() => gridOf(latency), [latency]);
+  const pointed = at === null ? null : (grid.points[at] ?? null);
+  return (
+    <figure>
+      <Readout mode={mode} point={pointed} at={at === null ? null : (grid.xs[at] ?? null)} />
+      <LatencyChart
+        latency={latency}
+        mode={mode}
+        stretches={shaded}
+        label={described(latency)}
+        onZoom={zoom}
+        onReset={reset}
+        onCursor={setAt}
+      />
+    </figure>
+  );
+}
+
+/** The chart in a sentence, for who cannot see it. */
+function described({ from, to, points }: Latency): string {
+  const now = clock.now();
+  const highest = points.reduce((high, point) => Math.max(high, point.max_ms ?? 0), 0);
+  const medians = points
+    .flatMap((point) => (point.p50_ms === null ? [] : [point.p50_ms]))
+    .sort((a, b) => a - b);
+  const middle = medians[Math.floor(medians.length / 2)];
+  const checks = points.reduce((sum, point) => sum + point.checks, 0);
+  const failed = points.reduce((sum, point) => sum + point.failed, 0);
+  return (
+    `Latency from ${moment(Date.parse(from), now)} to ${moment(Date.parse(to), now)}: ` +
+    `usually ${latencyWords(middle)}, at most ${latencyWords(highest)}; ${counted(checks, "check")}, ${failed} failed. ` +
+    "The same as a table: button Show as a table."
+  );
+}

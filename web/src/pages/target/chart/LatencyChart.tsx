@@ -1,0 +1,58 @@
+/** The drawing itself: a uPlot in a box, made anew when what it shows changes. */
+
+import { useComputedColorScheme } from "@mantine/core";
+import { useElementSize } from "@mantine/hooks";
+import { useEffect, useEffectEvent, useMemo, useRef } from "react";
+import uPlot from "uplot";
+import "uplot/dist/uPlot.min.css";
+import type { Latency } from "@/api/types";
+import styles from "./LatencyChart.module.css";
+import { gridOf, type Stretch } from "./grid";
+import { plotOf, type Mode } from "./plot";
+
+interface Props {
+  latency: Latency;
+  mode: Mode;
+  stretches: readonly Stretch[];
+  label: string;
+  onZoom: (fromMs: number, toMs: number) => void;
+  onReset: () => void;
+  onCursor: (index: number | null) => void;
+}
+
+const HEIGHT = 260;
+const PHONE_HEIGHT = 200;
+
+export function LatencyChart({ latency, mode, stretches, label, onZoom, onReset, onCursor }: Props) {
+  const scheme = useComputedColorScheme("light");
+  const { ref: sized, width } = useElementSize();
+  const box = useRef<HTMLDivElement>(null);
+  const grid = useMemo(() => gridOf(latency), [latency]);
+  const zoom = useEffectEvent(onZoom);
+  const reset = useEffectEvent(onReset);
+  const point = useEffectEvent(onCursor);
+
+  useEffect(() => {
+    const element = box.current;
+    if (element === null || width === 0) return;
+    const colours = getComputedStyle(document.documentElement);
+    const { data, options } = plotOf({
+      mode,
+      grid,
+      stretches,
+      range: { fromS: Date.parse(latency.from) / 1_000, toS: Date.parse(latency.to) / 1_000 },
+      colour: (name) => colours.getPropertyValue(name).trim(),
+      onZoom: (from, to) => zoom(from, to),
+      onReset: () => reset(),
+      onCursor: (index) => point(index),
+    });
+    const plot = new uPlot({ ...options, width, height: width < 500 ? PHONE_HEIGHT : HEIGHT }, data, element);
+    return () => plot.destroy();
+  }, [grid, latency, mode, stretches, width, scheme]);
+
+  return (
+    <div ref={sized} className={styles.chart}>
+      <div ref={box} role="img" aria-label={label} />
+    </div>
+  );
+}

@@ -1,0 +1,79 @@
+/** One target in one line: state, who, its last 24 hours, uptime, speed, when last looked at. */
+
+import { memo } from "react";
+import { Link } from "wouter";
+import type { Target } from "@/api/types";
+import { Bar } from "@/parts/Bar";
+import { Sign } from "@/parts/Sign";
+import { Ago, Since } from "@/parts/Time";
+import { latency, percent } from "@/words/numbers";
+import { word } from "@/words/verdicts";
+import styles from "./Row.module.css";
+
+interface Props {
+  target: Target;
+  picked: boolean;
+  pick: (id: number) => void;
+}
+
+export const Row = memo(function Row({ target, picked, pick }: Props) {
+  const { id, name, verdict, enabled, summary } = target;
+  const sign = enabled ? verdict : "paused";
+  return (
+    <div role="presentation" className={styles.row} data-sign={sign} data-picked={picked || undefined}>
+      <span role="cell" className={styles.pick}>
+        <input
+          type="checkbox"
+          aria-label={`Select ${name}`}
+          checked={picked}
+          onChange={() => pick(id)}
+          tabIndex={-1}
+        />
+      </span>
+      <span role="cell" key={sign} className={`${styles.sign ?? ""} arrives`}>
+        <Sign of={sign} label={word(target)} />
+      </span>
+      <span role="cell" className={styles.who}>
+        <Link href={`/targets/${id}`} className={styles.name}>
+          {name}
+        </Link>
+        <span className={styles.detail}>
+          <Detail target={target} />
+        </span>
+      </span>
+      <span role="cell" className={styles.tags}>
+        {target.tags.map((tag) => (
+          <span key={tag} className={styles.tag}>
+            {tag}
+          </span>
+        ))}
+      </span>
+      <span role="cell" className={styles.bar}>
+        {summary === null || summary === undefined ? null : <Bar cells={summary.bar} />}
+      </span>
+      <span role="cell" className={styles.uptime}>
+        {summary === null || summary === undefined ? "" : percent(summary.uptime_24h)}
+      </span>
+      <span role="cell" className={styles.p95}>
+        {latency(summary?.p95_ms_24h)}
+      </span>
+      <span role="cell" className={styles.checked}>
+        {target.last_check_at === null ? "–" : <Ago at={target.last_check_at} />}
+      </span>
+    </div>
+  );
+});
+
+/** The address of what is well; of what is not, for how long and why. */
+function Detail({ target }: { target: Target }) {
+  const troubled = target.enabled && (target.verdict === "down" || target.verdict === "degraded");
+  if (!troubled) return target.endpoint;
+  return (
+    <>
+      <span className={styles.trouble}>
+        {word(target)} <Since at={target.since} />
+      </span>
+      {target.reason !== "" && ` · ${target.reason}`}
+    </>
+  );
+}

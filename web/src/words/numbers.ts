@@ -1,0 +1,39 @@
+/** Numbers as people read them. Pure. A percentage is cut, never rounded: 99.9996 must not become 100. */
+
+const GROUPED = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+
+/** A ratio as a percentage with at most three decimals; null is "no data". */
+export function percent(ratio: number | null): string {
+  if (ratio === null) return "no data";
+  // The product of a ratio and 100 can fall a hair short of the decimal it stands for (0.9998 * 100 = 99.97999…).
+  const cut = Math.floor(ratio * 100_000 + 1e-6) / 1_000;
+  return `${cut} %`;
+}
+
+/** Milliseconds: "0.8 ms", "42 ms", "1.24 s"; null is a dash. */
+export function latency(ms: number | null | undefined): string {
+  if (ms === null || ms === undefined) return "–";
+  if (ms < 10) return `${trimmed(ms, 1)} ms`;
+  if (ms < 1_000) return `${Math.round(ms)} ms`;
+  if (ms < 10_000) return `${trimmed(ms / 1_000, 2)} s`;
+  return `${trimmed(ms / 1_000, 1)} s`;
+}
+
+export function count(number: number): string {
+  return GROUPED.format(number);
+}
+
+/** "1 check", "2 checks". */
+export function counted(number: number, noun: string): string {
+  return `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
+}
+
+export function bytes(size: number): string {
+  if (size < 1_000) return `${size} B`;
+  if (size < 1_000_000) return `${trimmed(size / 1_000, 1)} kB`;
+  return `${trimmed(size / 1_000_000, 1)} MB`;
+}
+
+function trimmed(value: number, decimals: number): string {
+  return String(Number(value.toFixed(decimals)));
+}
