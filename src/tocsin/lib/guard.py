@@ -59,19 +59,16 @@ class AddressGuard:
         if reason is not None:
             raise BlockedAddress(reason)
 
-    def permitted(self, host: str, addresses: Sequence[str]) -> Sequence[str]:
-        """Those of ``addresses`` that may be contacted. Raises ``BlockedAddress`` when there are none.
+    def permitted(self, host: str, addresses: Sequence[str]) -> tuple[str, ...]:
+        """Those of ``addresses`` (at least one) that may be contacted. Raises ``BlockedAddress`` when there are none.
 
         ``host`` is the name they were found for, or the address itself.
         """
-        reasons = [self.reason_against(address) for address in addresses]
-        if not any(reasons):
-            return addresses
-        permitted = [address for address, reason in zip(addresses, reasons, strict=True) if reason is None]
-        if not permitted:
-            first = next(reason for reason in reasons if reason is not None)
-            raise BlockedAddress(first if host == addresses[0] else f"{host} leads to a blocked address: {first}")
-        return permitted
+        permitted = tuple(address for address in addresses if self.reason_against(address) is None)
+        if permitted:
+            return permitted
+        reason = self.reason_against(addresses[0])
+        raise BlockedAddress(f"{reason}" if host == addresses[0] else f"{host} leads to a blocked address: {reason}")
 
     def _reason_against(self, address: str) -> str | None:
         """Why it must not be contacted, for people; None when it may be."""
@@ -101,9 +98,5 @@ def _message(address: str, network: IpNetwork, what: str, *, configured: bool) -
         return f"{address} must not be contacted: it is in {network}, which TOCSIN_BLOCKED_NETWORKS names"
     return (
         f"{address} must not be contacted: it is {what}. "
-        f"If you mean to, allow it with TOCSIN_ALLOWED_NETWORKS={address}/{address_bits(address)}"
+        f"If you mean to, allow it with TOCSIN_ALLOWED_NETWORKS={address}/{ip_address(address).max_prefixlen}"
     )
-
-
-def address_bits(address: str) -> int:
-    return ip_address(address).max_prefixlen

@@ -10,9 +10,11 @@ connect to that address whatever the URL says (CONNECT_TO), so a name that chang
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import blake2b
 from typing import Final, NamedTuple
 from urllib.parse import urljoin
@@ -20,7 +22,7 @@ from urllib.parse import urljoin
 import pycurl
 
 from tocsin.lib.certificates import Certificate, certificate_of_pem, default_ca_file
-from tocsin.lib.curl import CurlDriver
+from tocsin.lib.curl import BEST_WATCH, CurlDriver, Watch
 from tocsin.lib.faults import ContactFailure, OwnFault, fault_of_errno
 from tocsin.lib.guard import AddressGuard
 from tocsin.lib.http_request import HttpRequest, HttpVersion, Place, Proxy, place_of, proxy_of
@@ -133,12 +135,19 @@ class HttpFailure(ContactFailure):
 class HttpEngine:
     """Fetches, any number at once, on the event loop it was made on. ``close`` ends what is under way."""
 
-    def __init__(self, *, resolver: Resolver, guard: AddressGuard, ca_file: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        resolver: Resolver,
+        guard: AddressGuard,
+        ca_file: str | None = None,
+        watch: type[Watch] = BEST_WATCH,
+    ) -> None:
         """``ca_file``: the trusted authorities, PEM; None takes the system's, or those that came with us."""
         self._resolver = resolver
         self._guard = guard
         self._ca_file = ca_file or default_ca_file()
-        self._driver = CurlDriver()
+        self._driver = CurlDriver(watch)
         self._idle: list[_Exchange] = []
 
     def close(self) -> None:
@@ -176,7 +185,7 @@ class HttpEngine:
             code, words = await self._driver.run(exchange.curl)
             secure = leg.place.scheme == "https"
             journey.phases = _sum(journey.phases, exchange.phases(secure, int((found - began) * 1_000_000)))
-            journey.address = exchange.curl.getinfo(pycurl.PRIMARY_IP) or None
+            journey.address = exchange.curl.getinfo(pycurl.PRIMARY_IP) or route.address
             journey.chain = exchange.chain() if secure else ()
             if code == pycurl.E_OK or (code == pycurl.E_WRITE_ERROR and exchange.truncated):
                 return exchange.reply(leg.place.url, journey)
@@ -200,21 +209,21 @@ class HttpEngine:
                 addresses = self._resolver.known(place.host, request.ip_version)
                 if addresses is None:
                     addresses = await self._looked_up(trip, place.host)
-                return _Route(tuple(self._guard.permitted(place.host, addresses)))
+                return _direct(self._guard.permitted(place.host, addresses))
             proxy = proxy_of(request.proxy)
-            pins = [(proxy.host, proxy.port, await self._permitted(trip, proxy.host))]
+            pins = [_Pin(proxy.host, await self._permitted(trip, proxy.host), proxy.port)]
             if proxy.scheme == "socks5":
-                pins.append((place.host, place.port, await self._permitted(trip, place.host)))
+                pins.append(_Pin(place.host, await self._permitted(trip, place.host), place.port))
             elif (addresses := self._resolver.known(place.host)) is not None:
                 # Names are the proxy's to look up; what is an address already can be judged here.
                 self._guard.permitted(place.host, addresses)
-            return _Route((), proxy, tuple(pins))
+            return _Route(None, tuple(pins), proxy)
         except HttpFailure:
             raise
         except ContactFailure as failure:
-            raise trip.failure(failure.code, failure.message, network=failure.network) from None
+            raise trip.told(failure) from None
 
-    async def _permitted(self, trip: _Trip, host: str) -> Sequence[str]:
+    async def _permitted(self, trip: _Trip, host: str) -> tuple[str, ...]:
         return self._guard.permitted(host, await self._looked_up(trip, host))
 
     async def _looked_up(self, trip: _Trip, host: str) -> Sequence[str]:
@@ -255,13 +264,36 @@ class _Leg(NamedTuple):
     """The origin is the one the request names, so its credentials may be sent."""
 
 
-class _Route(NamedTuple):
-    """Which addresses to connect to: ``addresses`` of the place itself, or ``pins`` (host, port, addresses) of names
-    that libcurl looks up itself because a proxy is in between."""
+class _Pin(NamedTuple):
+    """An entry for libcurl's address book: a name and the addresses it stands for; any port when that is None."""
 
+    name: str
     addresses: tuple[str, ...]
+    port: int | None = None
+
+    def entry(self, port: int) -> str:
+        """The plus sign lets it expire, as any answer does, instead of staying for good."""
+        return f"+{self.name}:{self.port or port}:{','.join(map(_bracketed, self.addresses))}"
+
+
+class _Route(NamedTuple):
+    """How to reach a place. ``connect_to`` names whom to connect to whatever the URL says; it is None where a proxy
+    is in between, which the URL's host must reach as it is. ``pins`` are the names libcurl has to know."""
+
+    connect_to: list[str] | None
+    pins: tuple[_Pin, ...] = ()
     proxy: Proxy | None = None
-    pins: tuple[tuple[str, int, Sequence[str]], ...] = ()
+    address: str | None = None
+    """The one address it can lead to; None when there are several."""
+
+
+@lru_cache(maxsize=16_384)
+def _direct(addresses: tuple[str, ...]) -> _Route:
+    """Several addresses get a made-up name of their own: libcurl races them as it does for any name (RFC 8305)."""
+    if len(addresses) == 1:
+        return _Route([f"::{_bracketed(addresses[0])}:"], address=addresses[0])
+    name = blake2b(",".join(addresses).encode(), digest_size=16).hexdigest() + ".invalid"
+    return _Route([f"::{name}:"], (_Pin(name, addresses),))
 
 
 class _Trip:
@@ -277,6 +309,12 @@ class _Trip:
 
     def failure(self, code: str, message: str, *, network: bool = False) -> HttpFailure:
         return HttpFailure(code, message, network=network, journey=self.journey)
+
+    def told(self, fault: ContactFailure | OwnFault) -> HttpFailure | OwnFault:
+        """The same with how far it came."""
+        if isinstance(fault, OwnFault):
+            return fault
+        return self.failure(fault.code, fault.message, network=fault.network)
 
     def timed_out(self, doing: str) -> str:
         return f"timed out after {self.limit_s:g} s {doing}"
@@ -363,13 +401,9 @@ class _Exchange:
         curl.setopt(pycurl.URL, leg.place.url)
         curl.setopt(pycurl.HTTPHEADER, request.lines if leg.at_home else request.open_lines)
         curl.setopt(pycurl.TIMEOUT_MS, max(1, int(timeout_s * 1000)))
-        if len(route.addresses) == 1:
-            curl.setopt(pycurl.CONNECT_TO, [f"::{_bracketed(route.addresses[0])}:"])
-        elif route.addresses:
-            # A made-up name for the set of addresses: libcurl races them as it does for any name (RFC 8305).
-            name = blake2b(",".join(route.addresses).encode(), digest_size=16).hexdigest() + ".invalid"
-            curl.setopt(pycurl.CONNECT_TO, [f"::{name}:"])
-            curl.setopt(pycurl.RESOLVE, [_pin(name, leg.place.port, route.addresses)])
+        if route.connect_to is not None:
+            curl.setopt(pycurl.CONNECT_TO, route.connect_to)
+        curl.setopt(pycurl.RESOLVE, [pin.entry(leg.place.port) for pin in route.pins])
         if not request.plain:
             self._prepare_special(request, leg, route)
 
@@ -400,7 +434,6 @@ class _Exchange:
             curl.setopt(pycurl.SSLKEY_BLOB, (request.client_key or request.client_certificate).encode())
         if route.proxy is not None:
             curl.setopt(pycurl.PROXY, route.proxy.url)
-            curl.setopt(pycurl.RESOLVE, [_pin(*pin) for pin in route.pins])
             if request.proxy_username is not None:
                 curl.setopt(pycurl.PROXYUSERNAME, request.proxy_username)
                 curl.setopt(pycurl.PROXYPASSWORD, request.proxy_password or "")
@@ -465,7 +498,11 @@ def _headers_of(head: Iterable[bytes]) -> list[tuple[str, str]]:
         if line.startswith(b"HTTP/"):
             headers = []
             continue
-        name, colon, value = line.decode("latin-1").partition(":")
+        try:
+            text = line.decode("utf-8")
+        except UnicodeDecodeError:
+            text = line.decode("latin-1")
+        name, colon, value = text.partition(":")
         if colon:
             headers.append((name.strip(), value.strip()))
     return headers
@@ -473,11 +510,6 @@ def _headers_of(head: Iterable[bytes]) -> list[tuple[str, str]]:
 
 def _bracketed(address: str) -> str:
     return f"[{address}]" if ":" in address else address
-
-
-def _pin(host: str, port: int, addresses: Sequence[str]) -> str:
-    """An entry of libcurl's address book. The plus sign lets it expire instead of staying for good."""
-    return f"+{host}:{port}:{','.join(map(_bracketed, addresses))}"
 
 
 def _sum(a: Phases, b: Phases) -> Phases:
@@ -503,14 +535,18 @@ _BAD_REPLY: Final = frozenset(
         pycurl.E_FTP_WEIRD_SERVER_REPLY,
         pycurl.E_BAD_CONTENT_ENCODING,
         pycurl.E_HTTP2,
+        pycurl.E_RECV_ERROR,  # without a number of the system: a chunk or a header that is none
         92,  # CURLE_HTTP2_STREAM
         95,  # CURLE_HTTP3
         100,  # CURLE_TOO_LARGE
     )
 )
+_BROKEN: Final = frozenset((pycurl.E_SEND_ERROR, pycurl.E_RECV_ERROR, pycurl.E_SSL_CONNECT_ERROR))
+_BREAKING: Final = frozenset((errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH))
 _PROXY_FAILED: Final = 97
-_BAD_LOCAL_FILE: Final = {
+_UNUSABLE: Final = {
     pycurl.E_SSL_CERTPROBLEM: "the client certificate or its key cannot be used",
+    pycurl.E_BAD_FUNCTION_ARGUMENT: "libcurl cannot use what it was given",
     pycurl.E_SSL_CACERT_BADFILE: "the trusted authorities cannot be read",
 }
 _NO_RESOURCES: Final = frozenset((pycurl.E_FAILED_INIT, pycurl.E_OUT_OF_MEMORY))
@@ -519,43 +555,50 @@ _NO_RESOURCES: Final = frozenset((pycurl.E_FAILED_INIT, pycurl.E_OUT_OF_MEMORY))
 def _fault(code: int, words: str, exchange: _Exchange, place: Place, trip: _Trip) -> HttpFailure | OwnFault:
     """libcurl's code as a failure of the target, or of this machine."""
     curl = exchange.curl
-    if code in _BAD_LOCAL_FILE:
-        return OwnFault(f"{_BAD_LOCAL_FILE[code]}: {words}")
+    if code in _UNUSABLE:
+        return OwnFault(f"{_UNUSABLE[code]}: {words}")
     if code in _NO_RESOURCES:
         return OwnFault(f"libcurl could not begin: {words}")
     if code == pycurl.E_OPERATION_TIMEDOUT:
         return trip.failure("timeout", trip.timed_out(_doing(exchange, place)), network=True)
     if code == pycurl.E_SSL_PEER_CERTIFICATE:
         return trip.failure(*_untrusted(curl.getinfo(pycurl.SSL_VERIFYRESULT), words, place))
+    if code == _PROXY_FAILED or "CONNECT tunnel" in words:
+        return trip.failure("proxy_failed", f"the proxy did not connect us: {words}")
     number = curl.getinfo(pycurl.OS_ERRNO)
-    if number and code in (
-        pycurl.E_COULDNT_CONNECT,
-        pycurl.E_RECV_ERROR,
-        pycurl.E_SEND_ERROR,
-        pycurl.E_SSL_CONNECT_ERROR,
-    ):
-        fault = fault_of_errno(number, _where(trip, place))
-        return fault if isinstance(fault, OwnFault) else trip.failure(fault.code, fault.message, network=fault.network)
     if code == pycurl.E_COULDNT_CONNECT:
-        return trip.failure("unreachable", f"could not connect to {_where(trip, place)}", network=True)
+        return _unconnected(number, place, trip)
+    # Once connected, the number may still be that of another address which was tried before.
+    if code in _BROKEN and number in _BREAKING:
+        return trip.told(fault_of_errno(number, _where(place, trip)))
     if code == pycurl.E_SSL_CONNECT_ERROR:
         return trip.failure("tls_handshake", f"the TLS handshake failed: {words}")
     if code == pycurl.E_GOT_NOTHING:
-        return trip.failure("empty_reply", "the connection was closed without an answer", network=True)
+        return trip.failure("empty_reply", "the connection was closed without an answer")
     if code == pycurl.E_PARTIAL_FILE:
-        return trip.failure(
-            "incomplete", f"the connection was closed before the end of the body: {words}", network=True
-        )
-    if code == _PROXY_FAILED or "CONNECT tunnel" in words:
-        return trip.failure("proxy_failed", f"the proxy did not connect us: {words}")
-    if code in _BAD_REPLY or "header" in words.lower():
+        return trip.failure("incomplete", f"the connection was closed before the end of the body: {words}")
+    if code in _BROKEN and "SSL" in words:
+        return trip.failure("tls_broken", f"the TLS connection broke: {words}")
+    if code in _BAD_REPLY:
         return trip.failure("bad_reply", f"the answer is not proper HTTP: {words}")
     return trip.failure("network_error", words or f"libcurl error {code}", network=True)
 
 
+def _unconnected(number: int, place: Place, trip: _Trip) -> HttpFailure | OwnFault:
+    """``number`` is that of the last address tried; libcurl tells none when it could not even make a socket."""
+    if number:
+        return trip.told(fault_of_errno(number, _where(place, trip)))
+    try:
+        socket.socket().close()
+    except OSError as error:
+        return trip.told(fault_of_errno(error.errno or 0))
+    return trip.failure("unreachable", f"could not connect to {_where(place, trip)}", network=True)
+
+
 def _untrusted(result: int, words: str, place: Place) -> tuple[str, str]:
-    """Code and message for a certificate that was refused; 0 means that libcurl's own look at the name failed."""
-    if result == 0:
+    """Code and message for a certificate that was refused; 0 and 1 (unspecified) mean that the name is wrong,
+    at which libcurl looks itself."""
+    if result in (0, 1):
         result = 62
     code, message = _UNTRUSTED.get(result, ("tls_untrusted", f"the certificate is not trusted: {words}"))
     return code, message.format(host=place.host)
@@ -573,6 +616,6 @@ def _doing(exchange: _Exchange, place: Place) -> str:
     return f"reading the answer ({exchange.body_bytes} bytes of the body so far)"
 
 
-def _where(trip: _Trip, place: Place) -> str:
+def _where(place: Place, trip: _Trip) -> str:
     address = trip.journey.address or place.host
     return f"{_bracketed(address)}:{place.port}"

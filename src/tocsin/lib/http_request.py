@@ -132,10 +132,11 @@ def host_of(text: str) -> str:
     """A name (international ones in their ASCII form) or an IP literal. Raises ``ValueError`` for anything else."""
     if not text:
         raise ValueError("it names no host")
-    try:
-        return str(ip_address(text))
-    except ValueError:
-        pass
+    if "%" not in text:  # which would name an interface of this machine
+        try:
+            return str(ip_address(text))
+        except ValueError:
+            pass
     name = text.lower()
     if not name.isascii():
         name = _ascii_name(name)

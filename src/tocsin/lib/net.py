@@ -51,7 +51,7 @@ class Network:
             closing.callback(network._closing.close)
             yield network
 
-    async def addresses(self, host: str, ip_version: IpVersion = "any") -> Sequence[str]:
+    async def addresses(self, host: str, ip_version: IpVersion = "any") -> tuple[str, ...]:
         """The addresses of ``host`` that may be contacted, best first; never empty.
 
         ``host`` is a name or an IP literal without brackets. Raises ``ContactFailure`` (``name_not_found``,

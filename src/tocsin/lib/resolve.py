@@ -10,6 +10,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Literal
@@ -47,18 +48,15 @@ class Resolver:
 
         Raises ``ContactFailure`` when it is known but has no address of that version.
         """
-        try:
-            addresses: Sequence[IPv4Address | IPv6Address] = (ip_address(host),)
-        except ValueError:
+        fitting = _literal(host, ip_version)
+        if fitting is None:
             name = host.rstrip(".").lower()
             if name == "localhost" or name.endswith(".localhost"):
-                addresses = _LOCALHOST
+                fitting = _of_version(_LOCALHOST, ip_version)
+            elif addresses := self._hosts.addresses(name):
+                fitting = _of_version(addresses, ip_version)
             else:
-                addresses = self._hosts.addresses(name)
-                if not addresses:
-                    return None
-        versions = _VERSIONS[ip_version]
-        fitting = [str(address) for address in addresses if address.version in versions]
+                return None
         if not fitting:
             raise _no_address(host, ip_version)
         return fitting
@@ -81,6 +79,19 @@ class Resolver:
         if not addresses:
             raise _no_address(host, ip_version)
         return addresses
+
+
+@lru_cache(maxsize=16_384)
+def _literal(host: str, ip_version: IpVersion) -> tuple[str, ...] | None:
+    """An IP literal as the only address of itself; None for a name."""
+    try:
+        return _of_version((ip_address(host),), ip_version)
+    except ValueError:
+        return None
+
+
+def _of_version(addresses: Sequence[IPv4Address | IPv6Address], ip_version: IpVersion) -> tuple[str, ...]:
+    return tuple(str(address) for address in addresses if address.version in _VERSIONS[ip_version])
 
 
 def _failure(host: str, ip_version: IpVersion, error: DNSError) -> ContactFailure:
