@@ -32,7 +32,7 @@ class ConnectionSettings(ProbeSettings):
     """Where to connect, and how to speak TLS there."""
 
     host: Host = Field(description="A name or an IP address.", examples=["mail.example.com"])
-    port: Port
+    port: Port = Field(description="The port to connect to.", examples=[25])
     ip_version: IpVersion = Field("any", description="Connect over IPv4 or IPv6 only.")
     starttls: StartTls = Field("none", description="Begin TLS the way this protocol does.")
     verify_tls: bool = Field(True, description="Fail when the certificate is not one to trust for this name.")

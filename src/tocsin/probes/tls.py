@@ -23,7 +23,7 @@ from tocsin.probes.connection import TLS_VARIABLES, ConnectionSettings, Port, at
 class TlsSettings(ConnectionSettings):
     """A server's certificate."""
 
-    port: Port = Field(443)
+    port: Port = Field(443, description="The port to connect to.")
 
 
 @dataclass(slots=True)
