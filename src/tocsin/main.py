@@ -127,8 +127,9 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 async def _serve(house: _House) -> int:
-    """Start: keeper, alerts, sweep, worker, web server. Stop: the reverse, within ten seconds in all.
+    """Start: keeper, alerts, sweep, web server, worker. Stop: the reverse, within ten seconds in all.
 
+    The worker comes last and goes first, so that it never finds this Tocsin's own address dead.
     A service that ends by itself ends everything: half a Tocsin would look healthy and not be.
     """
     over = asyncio.Event()
@@ -150,8 +151,8 @@ async def _serve(house: _House) -> int:
         await start(on_this_loop(_keeper(house).run, partial(ended, "keeper"), stop_s=1))
         await start(on_this_loop(_alerts(house).run, partial(ended, "alerts"), stop_s=1))
         await start(on_this_loop(sweep.run, partial(ended, "sweep"), stop_s=1))
-        await start(on_its_own_thread("worker", _worker(house).run, partial(ended, "worker"), stop_s=7))
         await start(_web(house, partial(ended, "web")))
+        await start(on_its_own_thread("worker", _worker(house).run, partial(ended, "worker"), stop_s=7))
         _settle_down()
         _announce(house)
         await over.wait()
