@@ -177,7 +177,7 @@ def _brief(standing: Standing) -> dict[str, Any]:
     return {
         "id": standing.id,
         "verdict": standing.verdict,
-        "since": moment(standing.since_ms if checked else standing.created_ms),
+        "since": moment(standing.since_ms or standing.created_ms),
         "reason": standing.reason if checked else targets.reason_unchecked(standing.enabled),
         "last_check_at": moment(standing.last_at_ms) if checked else None,
         "last_latency_ms": milliseconds(standing.last_latency_us),

@@ -276,7 +276,7 @@ def standing(item: Listed) -> dict[str, Any]:
         }
     return {
         "verdict": headline.verdict,
-        "since": moment(headline.since_ms),
+        "since": moment(headline.since_ms or item.row.created_ms),
         "reason": headline.reason,
         "last_check_at": moment(headline.last_at_ms),
         "last_latency_ms": milliseconds(headline.last_latency_us),
