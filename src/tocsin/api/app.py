@@ -80,7 +80,7 @@ def create_app(context: ApiContext) -> FastAPI:
     app = _routes()
     app.router.lifespan_context = _lifespan(context)
     app.state.context = context
-    app.mount("/", web_app.WebApp(context.web_dir))
+    app.router.default = web_app.WebApp(context.web_dir)
     app.add_middleware(BodyLimit)
     app.add_middleware(SecurityHeaders)
     return app

@@ -15,10 +15,10 @@ from tocsin.api.context import ApiContext
 from tocsin.api.guard import Context, GuardedRoute, problem_answers
 from tocsin.api.paging import cursor_of, position_of
 from tocsin.api.parameters import Cursor, Documents, Id, Limit, numbered
-from tocsin.api.problems import ApiProblem
 from tocsin.api.trying import Bench
 from tocsin.catalog import channels, rules
 from tocsin.catalog.channels import Destination
+from tocsin.catalog.errors import Conflict, NotFound
 from tocsin.channels import CHANNELS
 from tocsin.store import channels as store_channels
 from tocsin.store import notifications as store_notifications
@@ -35,7 +35,7 @@ _CONFLICT = problem_answers(409)
 
 # ── channels ──────────────────────────────────────────────────────────────────────────────────────────
 
-_HOOK = {"name": "on call", "kind": "webhook", "url": "https://hooks.example/tocsin", "secret": "a shared secret"}
+_HOOK = {"name": "on call", "kind": "webhook", "url": "https://hooks.example/tocsin", "secret": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"}
 WholeChannel = Annotated[
     dict[str, Any], Documents(channels.ChannelWrite), Body(openapi_examples={"webhook": {"value": _HOOK}})
 ]
@@ -271,14 +271,17 @@ def list_notifications(
 def retry_notification(notification_id: Id, context: Context) -> Response:
     """One that waits for its next attempt, or that was given up. One that was delivered is not sent twice."""
     with context.store.write() as conn:
-        again = store_notifications.retry(conn, notification_id, now_ms=context.clock.now_ms())
         found = store_notifications.get(conn, notification_id)
-    if found is None:
-        raise ApiProblem(404, f"There is no notification {notification_id}.")
-    if not again:
-        raise ApiProblem(409, f"This message cannot be tried again: it is {found.status}.")
+        if found is None:
+            raise NotFound(f"There is no notification {notification_id}.")
+        if found.channel_name is None:
+            raise Conflict("This message cannot be tried again: its channel was deleted.")
+        if not store_notifications.retry(conn, notification_id, now_ms=context.clock.now_ms()):
+            raise Conflict(f"This message cannot be tried again: it is {found.status}.")
+        again = store_notifications.get(conn, notification_id)
+    assert again is not None
     context.bus.ring("notifications")
-    return answer(_notification(found))
+    return answer(_notification(again))
 
 
 def _notification(one: Notification) -> dict[str, Any]:

@@ -29,6 +29,7 @@ router = APIRouter(tags=["operations"], route_class=OpenRoute)
 READY_WITHIN_S: Final = 2.0
 
 
+@router.head("/health/live", include_in_schema=False)
 @router.get("/health/live", summary="The process answers", response_model=models.Liveness)
 async def live() -> Response:
     """Touches nothing but itself: a stalled database is no reason to restart this process."""
@@ -68,6 +69,7 @@ class Readiness:
         self._thread.close()
 
 
+@router.head("/health/ready", include_in_schema=False)
 @router.get(
     "/health/ready",
     summary="It can do its work",

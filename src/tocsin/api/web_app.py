@@ -39,7 +39,7 @@ _NOT_BUILT: Final = """<!doctype html>
 
 
 class WebApp:
-    """Mounted last, at the root. ``directory`` is looked at anew each time, so a build needs no restart."""
+    """Answers what no route of the API does. ``directory`` is looked at anew each time, so a build needs no restart."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
