@@ -1,4 +1,4 @@
-"""Scripted servers on loopback for the probes to meet: they speak real protocols over real sockets."""
+"""Servers on loopback for probes to meet, beside those of ``tests.servers``."""
 
 from __future__ import annotations
 
@@ -6,37 +6,19 @@ import asyncio
 import socket
 import ssl
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
-Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+from tests.servers import Handler, serving
 
 
 @asynccontextmanager
 async def tcp_server(
     handler: Handler, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[int]:
-    """The port of a server that treats every connection with ``handler``; connections still open are cut at the end."""
-    writers: set[asyncio.StreamWriter] = set()
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.add(writer)
-        try:
-            await handler(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # the probe has seen enough and left
-        finally:
-            writer.close()
-            writers.discard(writer)
-
-    server = await asyncio.start_server(handle, host, 0, ssl=tls)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for writer in list(writers):
-            writer.transport.abort()
-        await asyncio.sleep(0)
+    """The port of a server that treats every connection with ``handler``."""
+    async with serving(handler, host=host, tls=tls) as server:
+        yield server.port
 
 
 @contextmanager
@@ -70,12 +52,6 @@ def saying(data: bytes) -> Handler:
     return handle
 
 
-async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Takes what it is sent and never says a word."""
-    while await reader.read(4096):
-        pass
-
-
 async def resetting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Answers the first bytes with a reset."""
     await reader.read(1)
@@ -90,19 +66,3 @@ def closed_port(host: str = "127.0.0.1") -> Iterator[int]:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as held:
         held.bind((host, 0))
         yield held.getsockname()[1]
-
-
-@contextmanager
-def full_port() -> Iterator[int]:
-    """A port that never completes a connection: its backlog is full, and Linux drops what comes on top."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(0)
-        port = listening.getsockname()[1]
-        waiting = [socket.socket() for _ in range(4)]
-        for one in waiting:
-            one.setblocking(False)
-            one.connect_ex(("127.0.0.1", port))
-        yield port
-        for one in waiting:
-            one.close()

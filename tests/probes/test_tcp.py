@@ -16,7 +16,8 @@ from pydantic import ValidationError
 
 from tests.probes.authority import Identity, identity
 from tests.probes.probing import Examining, Probing
-from tests.probes.servers import closed_port, full_port, resetting, saying, silent, tcp_server
+from tests.probes.servers import closed_port, resetting, saying, tcp_server
+from tests.servers import deaf_port, hang, naming
 from tocsin.core.outcome import Result
 from tocsin.lib.net import Network
 from tocsin.probes import PROBES
@@ -24,7 +25,7 @@ from tocsin.probes.tcp import MAX_RECEIVED_BYTES, TcpSettings, unescaped
 
 
 async def test_an_open_port_passes_with_its_phases(examined: Examining) -> None:
-    async with tcp_server(silent) as port:
+    async with tcp_server(hang) as port:
         seen = await examined("tcp", host="127.0.0.1", port=port)
     assert (seen.result, seen.error, seen.address) == (Result.PASSED, "", "127.0.0.1")
     assert seen.latency_us is not None
@@ -42,7 +43,7 @@ async def test_a_closed_port_refuses(examined: Examining) -> None:
 
 
 async def test_a_port_that_never_connects_times_out_while_connecting(probe: Probing) -> None:
-    with full_port() as port:
+    async with deaf_port() as port:
         reading = await probe("tcp", timeout_s=0.2, host="127.0.0.1", port=port)
     assert reading.failure is not None
     assert (reading.failure.code, reading.failure.network) == ("timeout", True)
@@ -52,13 +53,39 @@ async def test_a_port_that_never_connects_times_out_while_connecting(probe: Prob
 
 
 async def test_a_name_that_is_ipv6_only_is_reached_over_ipv6(probe: Probing) -> None:
-    async with tcp_server(silent, host="::1") as port:
+    async with tcp_server(hang, host="::1") as port:
         assert (await probe("tcp", host="::1", port=port)).failure is None
         over_name = await probe("tcp", host="localhost", port=port)
         assert (over_name.failure, over_name.address) == (None, "::1")
         wrong = await probe("tcp", host="localhost", port=port, ip_version="4")
     assert wrong.failure is not None
     assert wrong.failure.code == "refused"
+
+
+async def test_a_name_that_leads_nowhere() -> None:
+    row = PROBES["tcp"]
+    assert row.probe is not None
+    async with (
+        naming({("six.example", "AAAA"): ["::1"]}, broken=["broken.example"], silent=["mute.example"]) as names,
+        Network.open(resolvers=[names.address]) as network,
+        tcp_server(hang, host="::1") as port,
+    ):
+        readings = {
+            name: await row.probe(TcpSettings.model_validate({"host": name, "port": port}), 1.0, network)
+            for name in ("nowhere.example", "broken.example", "mute.example", "six.example")
+        }
+    failures = {name: reading.failure for name, reading in readings.items()}
+    assert failures.pop("six.example") is None
+    assert readings["six.example"].address == "::1"
+    codes = {name: (failure.code, failure.network) for name, failure in failures.items() if failure}
+    assert codes == {
+        "nowhere.example": ("name_not_found", False),
+        "broken.example": ("dns_failed", True),
+        "mute.example": ("timeout", True),
+    }
+    mute = failures["mute.example"]
+    assert mute is not None
+    assert mute.message == "timed out after 1 s while looking up mute.example"
 
 
 async def test_a_metadata_address_is_never_contacted(examined: Examining) -> None:
@@ -111,7 +138,7 @@ async def test_garbage_is_text_with_replacements(examined: Examining) -> None:
 
 
 async def test_a_silent_port_times_out_waiting(probe: Probing) -> None:
-    async with tcp_server(silent) as port:
+    async with tcp_server(hang) as port:
         reading = await probe("tcp", timeout_s=0.1, host="127.0.0.1", port=port, send="hello")
     assert reading.failure is not None
     assert reading.failure.code == "timeout"
@@ -184,7 +211,7 @@ async def test_tls_from_the_first_byte(examined: Examining, root: Identity, good
 
 async def test_an_untrusted_certificate_fails_and_is_shown(examined: Examining) -> None:
     stranger = identity("localhost", "localhost", "127.0.0.1")
-    async with tcp_server(silent, tls=stranger.server_context()) as port:
+    async with tcp_server(hang, tls=stranger.server_context()) as port:
         seen = await examined("tcp", host="127.0.0.1", port=port, tls=True)
         trusting = await examined("tcp", host="127.0.0.1", port=port, tls=True, verify_tls=False)
     assert (seen.result, seen.error) == (Result.FAILED, "the certificate is self-signed and not trusted here")
@@ -193,7 +220,7 @@ async def test_an_untrusted_certificate_fails_and_is_shown(examined: Examining) 
 
 
 async def test_an_assertion_about_tls_without_tls_says_what_to_do(examined: Examining) -> None:
-    async with tcp_server(silent) as port:
+    async with tcp_server(hang) as port:
         seen = await examined("tcp", 'tls.version == "TLSv1.3"', host="127.0.0.1", port=port)
     assert seen.result is Result.FAILED
     assert seen.error.endswith("there is no tls.version: set tls or starttls")
@@ -225,7 +252,7 @@ def test_cancelling_leaves_nothing_behind(runner: Callable[..., None]) -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
         row = PROBES["tcp"]
         assert row.probe is not None
-        async with Network.open() as network, tcp_server(silent) as port:
+        async with Network.open() as network, tcp_server(hang) as port:
             settings = TcpSettings.model_validate({"host": "127.0.0.1", "port": port, "receive": True})
             for _ in range(3):
                 probing = asyncio.ensure_future(row.probe(settings, 5.0, network))
@@ -233,7 +260,7 @@ def test_cancelling_leaves_nothing_behind(runner: Callable[..., None]) -> None:
                 probing.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await probing
-            with full_port() as full:
+            async with deaf_port() as full:
                 settings = TcpSettings.model_validate({"host": "127.0.0.1", "port": full})
                 probing = asyncio.ensure_future(row.probe(settings, 5.0, network))
                 await asyncio.sleep(0.02)

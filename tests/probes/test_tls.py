@@ -12,12 +12,13 @@ import pytest
 
 from tests.probes.authority import Identity, identity
 from tests.probes.probing import Examining, Probing
-from tests.probes.servers import refusing_tls_server, resetting, saying, silent, tcp_server
+from tests.probes.servers import refusing_tls_server, resetting, saying, tcp_server
+from tests.servers import hang
 from tocsin.core.outcome import Result
 
 
 async def test_a_good_certificate_passes(examined: Examining, root: Identity, good: Identity) -> None:
-    async with tcp_server(silent, tls=good.server_context()) as port:
+    async with tcp_server(hang, tls=good.server_context()) as port:
         seen = await examined(
             "tls",
             "tls.chain_ok && tls.hostname_ok",
@@ -37,7 +38,7 @@ async def test_a_good_certificate_passes(examined: Examining, root: Identity, go
 
 async def test_a_certificate_close_to_its_end_is_a_warning_of_its_own(examined: Examining, root: Identity) -> None:
     short = identity("localhost", "localhost", issuer=root, days=(-10, 3))
-    async with tcp_server(silent, tls=short.server_context()) as port:
+    async with tcp_server(hang, tls=short.server_context()) as port:
         seen = await examined("tls", host="localhost", port=port, ca_certificate=root.pem)
     assert seen.result is Result.PASSED
     assert seen.certificate is not None
@@ -89,7 +90,7 @@ async def test_a_bad_certificate_is_told_and_shown(
     made: Callable[[Identity], Identity], code: str, message: str, probe: Probing, root: Identity
 ) -> None:
     bad = made(root)
-    async with tcp_server(silent, tls=bad.server_context()) as port:
+    async with tcp_server(hang, tls=bad.server_context()) as port:
         reading = await probe("tls", host="localhost", port=port, ca_certificate=root.pem)
         unverified = await probe("tls", host="localhost", port=port, ca_certificate=root.pem, verify_tls=False)
     assert reading.failure is not None
@@ -107,7 +108,7 @@ async def test_an_expired_certificate_nobody_minds_has_less_than_no_time_left(
     examined: Examining, root: Identity
 ) -> None:
     old = identity("x", "localhost", issuer=root, days=(-30, -2))
-    async with tcp_server(silent, tls=old.server_context()) as port:
+    async with tcp_server(hang, tls=old.server_context()) as port:
         seen = await examined("tls", host="localhost", port=port, ca_certificate=root.pem, verify_tls=False)
     assert seen.result is Result.FAILED
     assert seen.error.startswith('tls.expires_in > duration("0s") is false: tls.expires_in is -2.0 days')
@@ -120,7 +121,7 @@ async def test_an_expired_certificate_nobody_minds_has_less_than_no_time_left(
 async def test_the_whole_chain_is_shown_leaf_first_even_when_refused(probe: Probing, root: Identity) -> None:
     middle = identity("Middle", issuer=root, authority=True)
     leaf = identity("leaf", "localhost", issuer=middle, sends=(middle.certificate,))
-    async with tcp_server(silent, tls=leaf.server_context()) as port:
+    async with tcp_server(hang, tls=leaf.server_context()) as port:
         trusted = await probe("tls", host="localhost", port=port, ca_certificate=root.pem)
         refused = await probe("tls", host="localhost", port=port)
         by_the_middle = await probe("tls", host="localhost", port=port, ca_certificate=middle.pem)
@@ -135,7 +136,7 @@ async def test_the_whole_chain_is_shown_leaf_first_even_when_refused(probe: Prob
 async def test_a_missing_intermediate_is_named(probe: Probing, root: Identity) -> None:
     middle = identity("Middle", issuer=root, authority=True)
     leaf = identity("leaf", "localhost", issuer=middle)
-    async with tcp_server(silent, tls=leaf.server_context()) as port:
+    async with tcp_server(hang, tls=leaf.server_context()) as port:
         reading = await probe("tls", host="localhost", port=port, ca_certificate=root.pem)
     assert reading.failure is not None
     assert reading.failure.message == (
@@ -147,7 +148,7 @@ async def test_another_name_can_be_asked_for(probe: Probing, root: Identity) -> 
     asked: list[str | None] = []
     context = identity("x", "shop.example", issuer=root).server_context()
     context.sni_callback = lambda _connection, name, _context: asked.append(name)
-    async with tcp_server(silent, tls=context) as port:
+    async with tcp_server(hang, tls=context) as port:
         reading = await probe("tls", host="127.0.0.1", port=port, server_name="shop.example", ca_certificate=root.pem)
     assert (reading.failure, asked) == (None, ["shop.example"])
 
@@ -205,7 +206,7 @@ async def test_what_is_no_tls_at_all(probe: Probing) -> None:
         closing = await probe("tls", host="127.0.0.1", port=port)
     async with tcp_server(resetting) as port:
         reset = await probe("tls", host="127.0.0.1", port=port)
-    async with tcp_server(silent) as port:
+    async with tcp_server(hang) as port:
         mute = await probe("tls", timeout_s=0.1, host="127.0.0.1", port=port)
     failures = [reading.failure for reading in (plain, closing, reset, mute)]
     assert [failure and failure.code for failure in failures] == [

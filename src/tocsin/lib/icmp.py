@@ -225,6 +225,9 @@ def _tune(opened: socket.socket, family: Family, way: Way) -> None:
     """Everything here makes answers better or cheaper; none of it is needed for an answer."""
     with suppress(OSError):
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
+    if sys.platform != "linux":
+        return
+    with suppress(OSError):
         opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER_BYTES)
     with suppress(OSError):
         opened.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
@@ -274,6 +277,19 @@ class _Request:
         self.sent_ns = 0
 
 
+def _always_readable(opened: socket.socket) -> socket.socket | select.epoll:
+    """What a loop can watch in place of ``opened`` and is readable whenever there is something to take.
+
+    Errors make the socket poll as POLLERR, which libuv takes for a broken descriptor. An epoll descriptor around it is
+    plainly readable then.
+    """
+    if sys.platform != "linux":
+        return opened
+    watching = select.epoll()
+    watching.register(opened.fileno(), select.EPOLLIN)
+    return watching
+
+
 class EchoSocket:
     """The requests of one address family, all over one socket. Belongs to the running event loop.
 
@@ -290,15 +306,12 @@ class EchoSocket:
         self._sequence = 0
         self._by_token: dict[bytes, _Request] = {}
         self._by_key: dict[tuple[bytes, int], _Request] = {}
-        # Errors make the socket poll as POLLERR, which libuv takes for a broken descriptor. An epoll descriptor
-        # around it is plainly readable whenever there is something, errors included.
-        self._poll = select.epoll()
-        self._poll.register(opened.fileno(), select.EPOLLIN)
-        self._loop.add_reader(self._poll.fileno(), self._receive)
+        self._readable = _always_readable(opened)
+        self._loop.add_reader(self._readable.fileno(), self._receive)
 
     def close(self) -> None:
-        self._loop.remove_reader(self._poll.fileno())
-        self._poll.close()
+        self._loop.remove_reader(self._readable.fileno())
+        self._readable.close()
         self._socket.close()
         for request in list(self._by_token.values()):
             request.answer.cancel()
