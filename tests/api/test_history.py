@@ -284,5 +284,5 @@ async def test_the_timeline_is_everybodys(
     whole = (await outsider.get("/v1/timeline")).json()["items"]
     assert [change["target"]["name"] for change in whole] == ["other", "shop", "shop", "shop", "shop"]
     assert await walk(outsider, "/v1/timeline", limit=2) == whole
-    some = await walk(outsider, "/v1/timeline", **{"to": "2027-01-15T08:05:00Z"})
+    some = await walk(outsider, "/v1/timeline", to="2027-01-15T08:05:00Z")
     assert some == whole[3:]

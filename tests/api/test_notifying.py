@@ -15,7 +15,6 @@ from tocsin.core.alerting import Message
 from tocsin.store import notifications
 from tocsin.store.engine import Store
 
-
 SECRET = "whsec_aHVudGVyMi1odW50ZXIyLWh1bnRlcjItaHVudGVyMg=="
 
 

@@ -68,7 +68,7 @@ def tagged_answer(request: Request, content: Any) -> Response:
     body = _encode(content)
     etag = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
     headers = {"ETag": etag, "Cache-Control": "private, no-cache", "Vary": "Cookie, Authorization, X-API-Key"}
-    if _matches(request.headers.get("if-none-match"), etag):
+    if is_current(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
     return Response(body, 200, headers, "application/json")
 
@@ -76,8 +76,8 @@ def tagged_answer(request: Request, content: Any) -> Response:
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
-def _matches(if_none_match: str | None, etag: str) -> bool:
-    """RFC 9110, 13.1.2: any of a list, compared weakly; ``*`` matches whatever there is."""
+def is_current(if_none_match: str | None, etag: str) -> bool:
+    """Whether the caller has it already: any of a list, compared weakly; ``*`` is whatever there is (RFC 9110, 13.1.2)."""
     if if_none_match is None:
         return False
     return if_none_match.strip() == "*" or etag in _TAG.findall(if_none_match)

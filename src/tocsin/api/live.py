@@ -115,12 +115,13 @@ class LiveView:
                 await self._wanted.wait()
                 await bell.wait(AT_LEAST_EVERY_S)
                 try:
-                    await self._tell()
+                    await self.tell()
                 except StoreError as error:
                     log.warning("the live view waits for the database", reason=str(error))
                 await asyncio.sleep(AT_MOST_EVERY_S)
 
-    async def _tell(self) -> None:
+    async def tell(self) -> None:
+        """Looks once, and gives every watcher what changed since the last look."""
         async with self._lock:
             before = self._picture
             if before is None or not self._watchers:
@@ -132,30 +133,30 @@ class LiveView:
             self._picture = after
             changed = [target for key, target in after.targets.items() if before.targets.get(key) != target]
             removed = [key for key in before.targets if key not in after.targets]
-            if not changed and not removed and not transitions and not any(one.behind for one in self._watchers):
-                return
-            message = _encode(
-                {
-                    "type": "changes",
-                    "at": moment(self._context.clock.now_ms()),
-                    "targets": changed,
-                    "removed": removed,
-                    "transitions": transitions,
-                }
-            )
+            changes = None
+            if changed or removed or transitions:
+                changes = _encode(
+                    {
+                        "type": "changes",
+                        "at": moment(self._context.clock.now_ms()),
+                        "targets": changed,
+                        "removed": removed,
+                        "transitions": transitions,
+                    }
+                )
             for watcher in self._watchers:
-                self._give(watcher, message, after)
+                self._give(watcher, changes, after)
 
-    def _give(self, watcher: _Watcher, message: bytes, picture: _Picture) -> None:
+    def _give(self, watcher: _Watcher, changes: bytes | None, picture: _Picture) -> None:
         if watcher.behind:
-            if not watcher.messages.empty():
-                return
-            watcher.behind = False
-            message = self._whole(picture)
-        try:
-            watcher.messages.put_nowait(message)
-        except asyncio.QueueFull:
-            watcher.behind = True
+            if watcher.messages.empty():
+                watcher.behind = False
+                watcher.messages.put_nowait(self._whole(picture))
+        elif changes is not None:
+            try:
+                watcher.messages.put_nowait(changes)
+            except asyncio.QueueFull:
+                watcher.behind = True
 
 
 def _taken(context: ApiContext) -> _Picture:

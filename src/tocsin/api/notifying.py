@@ -35,7 +35,12 @@ _CONFLICT = problem_answers(409)
 
 # ── channels ──────────────────────────────────────────────────────────────────────────────────────────
 
-_HOOK = {"name": "on call", "kind": "webhook", "url": "https://hooks.example/tocsin", "secret": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"}
+_HOOK = {
+    "name": "on call",
+    "kind": "webhook",
+    "url": "https://hooks.example/tocsin",
+    "secret": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
+}
 WholeChannel = Annotated[
     dict[str, Any], Documents(channels.ChannelWrite), Body(openapi_examples={"webhook": {"value": _HOOK}})
 ]

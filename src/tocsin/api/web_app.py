@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from tocsin.api.answers import is_current
 from tocsin.api.problems import problem
 
 PAGE: Final = "index.html"
@@ -85,5 +86,11 @@ def _sent(file: Path, headers: Headers, cache_control: str) -> Response:
     for encoding, suffix in _ENCODINGS:
         packed = file.with_name(file.name + suffix)
         if encoding in accepted and packed.is_file():
-            return FileResponse(packed, headers=kept | {"Content-Encoding": encoding}, media_type=media_type)
-    return FileResponse(file, headers=kept, media_type=media_type)
+            kept["Content-Encoding"] = encoding
+            file = packed
+            break
+    response = FileResponse(file, headers=kept, media_type=media_type, stat_result=file.stat())
+    etag = response.headers["etag"]
+    if is_current(headers.get("if-none-match"), etag):
+        return Response(status_code=304, headers=kept | {"ETag": etag})
+    return response

@@ -1,0 +1,215 @@
+"""The live view, through a real server and real WebSockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+import websockets
+from fastapi import FastAPI
+from websockets.asyncio.client import ClientConnection, connect
+
+from tests.api.conftest import NOW_MS, Keys
+from tests.api.test_targets import checked
+from tests.clocks import FakeClock
+from tocsin.api import live
+from tocsin.api.context import ApiContext
+from tocsin.catalog import access, targets
+from tocsin.core.outcome import Result
+from tocsin.lib.vault import Vault
+from tocsin.pipeline import Pipeline
+from tocsin.store import access as store_access
+from tocsin.store.engine import Store
+
+
+@asynccontextmanager
+async def served(app: FastAPI) -> AsyncIterator[str]:
+    """The address of a real server on a free port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(
+            uvicorn.Config(app, ws="websockets-sansio", log_config=None, timeout_graceful_shutdown=1)
+        )
+        server.capture_signals = _leave_signals_alone  # type: ignore[method-assign, assignment]
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(server.serve([listener]))
+            while not server.started:  # noqa: ASYNC110 - it has no event to wait for
+                await asyncio.sleep(0.01)
+            yield f"127.0.0.1:{listener.getsockname()[1]}"
+            server.should_exit = True
+
+
+class _leave_signals_alone:
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+
+@pytest.fixture
+async def address(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
+    monkeypatch.setattr(live, "AT_MOST_EVERY_S", 0.01)
+    async with served(app) as where:
+        yield where
+
+
+def make(store: Store, vault: Vault, name: str) -> int:
+    with store.write() as conn:
+        row = targets.create(
+            conn, {"name": name, "kind": "http", "url": "http://127.0.0.1:9/"}, vault=vault, now_ms=NOW_MS
+        )
+    return row.id
+
+
+def watching(address: str, key: str | None = None, **headers: str) -> connect:
+    given = headers | ({"X-API-Key": key} if key else {})
+    return connect(f"ws://{address}/ws", additional_headers=given)
+
+
+async def said(socket: ClientConnection) -> dict[str, Any]:
+    async with asyncio.timeout(20):
+        message: dict[str, Any] = json.loads(await socket.recv())
+    return message
+
+
+async def test_the_whole_first_then_what_changes(
+    address: str, keys: Keys, store: Store, vault: Vault, pipeline: Pipeline, context: ApiContext, clock: FakeClock
+) -> None:
+    shop, other = make(store, vault, "shop"), make(store, vault, "other")
+    async with watching(address, keys.read) as socket:
+        first = await said(socket)
+        assert first == {
+            "type": "initial",
+            "at": "2027-01-15T08:00:00.000Z",
+            "targets": [
+                {
+                    "id": number,
+                    "verdict": "unknown",
+                    "since": "2027-01-15T08:00:00.000Z",
+                    "reason": "not checked yet",
+                    "last_check_at": None,
+                    "last_latency_ms": None,
+                    "enabled": True,
+                }
+                for number in (shop, other)
+            ],
+            "machines": [],
+        }
+        clock.tick(60)
+        pipeline.write([checked(shop, clock.now_ms(), Result.FAILED, "refused", latency_us=None)])
+        change = await said(socket)
+        assert change["type"] == "changes"
+        assert change["targets"] == [
+            {
+                "id": shop,
+                "verdict": "down",
+                "since": "2027-01-15T08:01:00.000Z",
+                "reason": "refused",
+                "last_check_at": "2027-01-15T08:01:00.000Z",
+                "last_latency_ms": None,
+                "enabled": True,
+            }
+        ]
+        assert change["removed"] == []
+        (transition,) = change["transitions"]
+        assert (transition["to"], transition["target"]) == ("down", {"id": shop, "name": "shop"})
+
+        with store.write() as conn:
+            targets.delete(conn, other, pipeline=pipeline, now_ms=clock.now_ms())
+        context.bus.ring("targets")
+        gone = await said(socket)
+        assert (gone["targets"], gone["removed"]) == ([], [other])
+
+
+async def test_a_ping_is_answered(address: str, keys: Keys) -> None:
+    async with watching(address, keys.read) as socket:
+        await said(socket)
+        for nonsense in ("{", "[]", '"ping"', '{"type": "pang"}', '{"type": "ping"}'):
+            await socket.send(nonsense)
+        assert await said(socket) == {"type": "pong"}
+
+
+async def test_two_watchers_are_told_the_same(
+    address: str, keys: Keys, store: Store, vault: Vault, pipeline: Pipeline, clock: FakeClock
+) -> None:
+    shop = make(store, vault, "shop")
+    async with watching(address, keys.read) as one, watching(address, keys.admin) as two:
+        assert await said(one) == await said(two)
+        pipeline.write([checked(shop, clock.now_ms(), Result.PASSED)])
+        assert await said(one) == await said(two)
+
+
+async def test_who_comes_after_a_quiet_time_sees_what_is_now(
+    address: str, keys: Keys, store: Store, vault: Vault, pipeline: Pipeline, clock: FakeClock
+) -> None:
+    shop = make(store, vault, "shop")
+    async with watching(address, keys.read) as socket:
+        await said(socket)
+    pipeline.write([checked(shop, clock.now_ms(), Result.PASSED)])
+    async with watching(address, keys.read) as socket:
+        assert (await said(socket))["targets"][0]["verdict"] == "up"
+
+
+async def closed_with(address: str, key: str | None = None, **headers: str) -> int | None:
+    async with watching(address, key, **headers) as socket:
+        with pytest.raises(websockets.ConnectionClosed):
+            await said(socket)
+        return socket.close_code
+
+
+async def test_nobody_and_who_may_not_read_are_turned_away(address: str, keys: Keys) -> None:
+    assert await closed_with(address) == 4401
+    assert await closed_with(address, "tcs_nonsense") == 4401
+    assert await closed_with(address, keys.ingest) == 4403
+
+
+async def test_another_sites_page_may_not_listen_with_our_cookie(address: str, store: Store) -> None:
+    with store.write() as conn:
+        user = store_access.user_by_name(conn, "admin")
+        assert user is not None
+        cookie = {"Cookie": f"tocsin_session={access.open_session(conn, user, now_ms=NOW_MS)}"}
+    assert await closed_with(address, None, Origin="https://evil.example", **cookie) == 4403
+    async with watching(address, None, Origin=f"http://{address}", **cookie) as socket:
+        assert (await said(socket))["type"] == "initial"
+
+
+async def test_one_that_is_too_slow_starts_over_with_the_whole(
+    context: ApiContext, store: Store, vault: Vault, pipeline: Pipeline, clock: FakeClock
+) -> None:
+    shop = make(store, vault, "shop")
+    view = live.LiveView(context)
+    async with view.watching() as slow, view.watching() as quick:
+        assert slow is not None
+        assert quick is not None
+        quick.messages.get_nowait()
+        for number in range(live.BACKLOG + 3):
+            clock.tick(60)
+            pipeline.write([checked(shop, clock.now_ms(), Result.PASSED, latency_us=number + 1)])
+            await view.tell()
+            assert json.loads(quick.messages.get_nowait())["type"] == "changes"
+        held = [json.loads(slow.messages.get_nowait()) for _ in range(live.BACKLOG)]
+        assert slow.messages.empty()
+        assert [message["type"] for message in held] == ["initial"] + ["changes"] * (live.BACKLOG - 1)
+        await view.tell()
+        fresh = json.loads(slow.messages.get_nowait())
+        assert fresh["type"] == "initial"
+        assert fresh["targets"][0]["last_latency_ms"] == (live.BACKLOG + 3) / 1000
+        assert quick.messages.empty()
+
+
+async def test_a_stalled_database_ends_no_live_view(
+    address: str, keys: Keys, store: Store, vault: Vault, pipeline: Pipeline, clock: FakeClock
+) -> None:
+    shop = make(store, vault, "shop")
+    async with watching(address, keys.read) as socket:
+        await said(socket)
+        with store.write():
+            await asyncio.sleep(0)
+        pipeline.write([checked(shop, clock.now_ms(), Result.PASSED)])
+        assert (await said(socket))["type"] == "changes"
