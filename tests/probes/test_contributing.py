@@ -25,7 +25,8 @@ def module(name: str, source: str, monkeypatch: pytest.MonkeyPatch) -> ModuleTyp
 
 
 async def test_the_example_works(examined: Examining, monkeypatch: pytest.MonkeyPatch) -> None:
-    probe_source, test_source = re.findall(r"```python\n(.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
+    section = GUIDE.read_text("utf-8").partition("## Adding a probe\n")[2].partition("\n## ")[0]
+    probe_source, test_source = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     row = module("tocsin.probes.ssh", probe_source, monkeypatch).SSH
     monkeypatch.setitem(PROBES, row.kind, row)
     tests = vars(module("tests.probes.test_ssh", test_source, monkeypatch))
