@@ -77,7 +77,7 @@ _TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
 def is_current(if_none_match: str | None, etag: str) -> bool:
-    """Whether the caller has it already: any of a list, compared weakly; ``*`` is whatever there is (RFC 9110, 13.1.2)."""
+    """Whether the caller has it already: any of a list, compared weakly; ``*`` is anything (RFC 9110, 13.1.2)."""
     if if_none_match is None:
         return False
     return if_none_match.strip() == "*" or etag in _TAG.findall(if_none_match)

@@ -145,14 +145,20 @@ def _documented(app: FastAPI) -> Callable[[], dict[str, Any]]:
     return document
 
 
+_REPLACED = ("HTTPValidationError", "ValidationError")
 _PROBLEM = {"$ref": "#/components/schemas/Problem"}
 
 
 def _completed(document: dict[str, Any]) -> dict[str, Any]:
-    """What FastAPI cannot know: how to sign in, and that problems have a media type of their own."""
+    """What FastAPI cannot know: how to sign in, and that problems have a media type and a shape of their own."""
     document["components"]["securitySchemes"] = SECURITY_SCHEMES
+    for name in _REPLACED:
+        document["components"]["schemas"].pop(name, None)
     for path in document["paths"].values():
         for operation in path.values():
+            # What FastAPI assumes of wrong parameters; ours are 400, and every route says so.
+            if _REPLACED[0] in str(operation["responses"].get("422")):
+                del operation["responses"]["422"]
             for response in operation["responses"].values():
                 for media_type, content in list(response.get("content", {}).items()):
                     if content.get("schema") == _PROBLEM and media_type != MEDIA_TYPE:

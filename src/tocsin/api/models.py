@@ -50,6 +50,11 @@ class Wish(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+def _example(**fields: Any) -> ConfigDict:
+    """Shown in the document beside the shape; the rest of a wish's configuration is kept."""
+    return ConfigDict(json_schema_extra={"examples": [fields]})
+
+
 class Page(Answer, Generic[T]):
     """One page of a list."""
 
@@ -84,8 +89,10 @@ class Problem(BaseModel):
 
 
 class SignIn(Wish):
-    name: str = Field(max_length=200, examples=["admin"])
-    password: str = Field(max_length=1000, examples=["correct horse battery staple"])
+    model_config = _example(name="admin", password="correct horse battery staple")
+
+    name: str = Field(max_length=200)
+    password: str = Field(max_length=1000)
 
 
 class Who(Answer):
@@ -98,13 +105,17 @@ class Session(Answer):
 
 
 class PasswordChange(Wish):
+    model_config = _example(current="correct horse battery staple", new="another long password")
+
     current: str = Field(max_length=1000)
     new: str = Field(min_length=8, max_length=1000)
 
 
 class KeyWrite(Wish):
-    name: str = Field(min_length=1, max_length=200, examples=["deploy job"])
-    scopes: list[ScopeName] = Field(min_length=1, max_length=4, examples=[["write"]])
+    model_config = _example(name="deploy job", scopes=["write"])
+
+    name: str = Field(min_length=1, max_length=200)
+    scopes: list[ScopeName] = Field(min_length=1, max_length=4)
 
 
 class Key(Answer):
@@ -222,6 +233,8 @@ TargetTrial = _optional(
 
 
 class CloneWish(Wish):
+    model_config = _example(name="shop, from the office")
+
     name: str | None = Field(None, description="Left out: the old name with “(copy)”.")
 
 
@@ -536,8 +549,10 @@ class Kinds(Answer):
 
 
 class ExpressionWish(Wish):
-    kind: str = Field(examples=["http"])
-    expression: str = Field(examples=["status == 200 && json.ok"])
+    model_config = _example(kind="http", expression="status == 200 && json.ok")
+
+    kind: str
+    expression: str
 
 
 class ExpressionAnswer(Answer):
