@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -18,6 +17,7 @@ from typing import Literal
 import aiodns
 from aiodns.error import ARES_EBADNAME, ARES_ENODATA, ARES_ENONAME, ARES_ENOTFOUND, ARES_ETIMEOUT, DNSError
 
+from tocsin.lib.clock import SYSTEM_CLOCK, Clock
 from tocsin.lib.faults import ContactFailure
 
 IpVersion = Literal["any", "4", "6"]
@@ -33,10 +33,12 @@ _NO_SUCH_NAME = (ARES_ENOTFOUND, ARES_ENONAME, ARES_EBADNAME)
 class Resolver:
     """Belongs to the event loop it was made on. ``servers`` are ``address`` or ``address:port``; none: the system's."""
 
-    def __init__(self, *, servers: Sequence[str] = (), hosts_file: Path = HOSTS_FILE) -> None:
+    def __init__(
+        self, *, servers: Sequence[str] = (), hosts_file: Path = HOSTS_FILE, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
         self._servers = tuple(servers)
         self._dns: aiodns.DNSResolver | None = None
-        self._hosts = _HostsFile(hosts_file)
+        self._hosts = _HostsFile(hosts_file, clock)
 
     async def close(self) -> None:
         if self._dns is not None:
@@ -113,14 +115,15 @@ def _no_address(host: str, ip_version: IpVersion) -> ContactFailure:
 class _HostsFile:
     """Read again when it has changed; looked at no more often than every few seconds."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
+        self._clock = clock
         self._names: dict[str, list[IPv4Address | IPv6Address]] = {}
         self._stamp: tuple[int, int] | None = None
         self._look_again_at = 0.0
 
     def addresses(self, name: str) -> Sequence[IPv4Address | IPv6Address]:
-        now = time.monotonic()
+        now = self._clock.monotonic()
         if now >= self._look_again_at:
             self._look_again_at = now + _LOOKED_AT_EVERY_S
             self._refresh()

@@ -247,18 +247,19 @@ def _standing(certificates: Iterable[Certificate], warning_days: int, now_ms: in
 
 _TEXT_SHOWN = 500
 _VALUES_SHOWN = 4000
+_LEVELS_SHOWN = 8
 
 
 def jsonable(value: Value, *, budget: int = _VALUES_SHOWN) -> object:
-    """``value`` as JSON values, cut off where it is long: texts, and about ``budget`` characters in all."""
-    return _Trimmer(budget).trimmed(value)
+    """``value`` as JSON values, cut off where it is long or deep: at most about ``budget`` characters in all."""
+    return _Trimmer(budget).trimmed(value, _LEVELS_SHOWN)
 
 
 class _Trimmer:
     def __init__(self, budget: int) -> None:
         self._left = budget
 
-    def trimmed(self, value: Value) -> object:
+    def trimmed(self, value: Value, levels: int) -> object:
         match value:
             case None | bool():
                 return value
@@ -275,12 +276,17 @@ class _Trimmer:
                 return f"{value.total_seconds():g}s"
             case datetime():
                 return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            case dict() | list() if not levels:
+                return "…"
             case dict():
-                return {_short(fit_text(str(key)), 100): self.trimmed(item) for key, item in self._some(value.items())}
+                return {
+                    _short(fit_text(str(key)), 100): self.trimmed(item, levels - 1)
+                    for key, item in self._some(value.items())
+                }
             case list():
-                return [self.trimmed(item) for item in self._some(value)]
+                return [self.trimmed(item, levels - 1) for item in self._some(value)]
             case _:
-                return self.trimmed(str(value))
+                return self.trimmed(str(value), levels)
 
     def _some(self, items: Iterable[T]) -> Iterator[T]:
         for item in items:

@@ -280,11 +280,11 @@ def _parsed(reply: HttpReply) -> Value:
         raise EvaluationError("the body is not JSON: it is empty")
     try:
         value: Value = msgspec.json.decode(reply.body)
+        if b"\\u0000" in reply.body or b"\\ud" in reply.body.lower():
+            return _fit(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         detail = str(error).removeprefix("JSON is malformed: ")
         raise EvaluationError(f"the body is not JSON: {detail}") from None
-    if b"\\u0000" in reply.body or b"\\ud" in reply.body.lower():
-        return _fit(value)
     return value
 
 
