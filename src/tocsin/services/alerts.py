@@ -182,22 +182,15 @@ class Outbox:
 
     def remind(self) -> int:
         """Makes the notices that are due because an outage lasts; returns how many."""
-        with self._store.read() as conn:
-            if not any(_reminds(stored.rule) for stored in rules.all_rules(conn)):
-                return 0
-            if not notifications.last_of_those_down(conn):
-                return 0
         now_ms = self._clock.now_ms()
+        with self._store.read() as conn:
+            # Mostly nothing is due; that is found out without holding up writers.
+            if not _reminders_due(conn, [stored.rule for stored in rules.all_rules(conn)], now_ms):
+                return 0
         with self._store.write() as conn:
             # Locked, so that of two processes the second sees what the first has just said.
             told = [stored.rule for stored in rules.all_for_change(conn)]
-            pasts, said = _background(conn, notifications.last_of_those_down(conn))
-            due = reminders(
-                [StillDown(past, _about(past, said)) for past in pasts.values()],
-                rules=told,
-                channel_ids=channels.enabled_ids(conn),
-                now_ms=now_ms,
-            )
+            due = _reminders_due(conn, told, now_ms)
             notifications.add_notices(conn, due, at_ms=now_ms)
             return len(due)
 
@@ -266,8 +259,12 @@ def _is_target(recorded: Recorded) -> bool:
     return recorded.transition.key.subject.kind == TARGET
 
 
-def _reminds(rule: Rule) -> bool:
-    return rule.enabled and rule.reminder_s is not None
+def _reminders_due(conn: Connection, told: Sequence[Rule], now_ms: int) -> list[Notice]:
+    if not any(rule.enabled and rule.reminder_s for rule in told):
+        return []
+    pasts, said = _background(conn, notifications.last_of_those_down(conn))
+    down = [StillDown(past, _about(past, said)) for past in pasts.values()]
+    return reminders(down, rules=told, channel_ids=channels.enabled_ids(conn), now_ms=now_ms)
 
 
 def _background(

@@ -178,6 +178,7 @@ def last_of_those_down(conn: Connection) -> list[int]:
             states.c.subject_kind == TARGET,
             states.c.rule == REACHABLE,
             states.c.verdict == Verdict.DOWN.value,
+            T.at_ms == states.c.since_ms,  # a state stands since its newest transition
             targets.c.enabled.is_(True),
             targets.c.deleted_ms.is_(None),
         )
