@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.contract.rows import key
+from tests.contract.rows import add_targets, key
 from tocsin.core.decide import Transition, Verdict
 from tocsin.core.outcome import CERTIFICATE, REACHABLE
 from tocsin.core.uptime import Change
@@ -92,19 +92,24 @@ def test_uptime_gets_what_changed_since_and_what_stood_then(
 ) -> None:
     made.sort(key=lambda pair: pair[1])
     with store.write() as conn:
+        conn.exec_driver_sql("DELETE FROM targets")
+        add_targets(conn, 1, 2, 3)
         conn.exec_driver_sql("DELETE FROM transitions")
         transitions.insert_many(conn, [change(target_id, at_ms) for target_id, at_ms in made], 0)
         found = transitions.for_uptime(conn, None, from_ms)
         only_two = transitions.for_uptime(conn, [2], from_ms)
     for target_id in (1, 2, 3):
         mine = [at_ms for subject, at_ms in made if subject == target_id]
-        standing = max((at_ms for at_ms in mine if at_ms <= from_ms), default=from_ms)
-        assert [moment for moment, _ in found.get(target_id, [])] == [at_ms for at_ms in mine if at_ms >= standing]
+        standing = [at_ms for at_ms in mine if at_ms <= from_ms][-1:]
+        since = [at_ms for at_ms in mine if at_ms > from_ms]
+        assert [moment for moment, _ in found.get(target_id, [])] == standing + since
     assert only_two == {target_id: changes for target_id, changes in found.items() if target_id == 2}
 
 
 def test_uptime_leaves_other_rules_and_subjects_out(store: Store) -> None:
     machine = change(1, 100)._replace(key=key(1)._replace(subject=key(1).subject._replace(kind="machine")))
+    with store.write() as conn:
+        add_targets(conn, 1)
     add(store, change(1, 50, DOWN), change(1, 60, rule=CERTIFICATE), machine)
     with store.read() as conn:
         assert transitions.for_uptime(conn, None, 0) == {1: [Change(50, DOWN)]}

@@ -2,7 +2,7 @@
 
 On SQLite the driver gives up the interpreter's lock at every statement and at every row it steps over. Beside a
 thread that computes (an event loop under load) getting it back takes up to 5 ms, so 500 rows one by one can take
-seconds. Therefore rows go in by the hundreds per statement, and come out as one JSON text.
+seconds. Therefore rows go in by the hundreds per statement, and come out as one text.
 """
 
 from __future__ import annotations
@@ -10,27 +10,29 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from functools import lru_cache
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import (
     BigInteger,
+    BindParameter,
     Boolean,
     Column,
     ColumnElement,
+    CompoundSelect,
     Connection,
     Float,
     Integer,
     LargeBinary,
     Select,
     SmallInteger,
+    Subquery,
     Table,
     Text,
     bindparam,
     func,
-    literal,
     select,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -39,6 +41,8 @@ from sqlalchemy.types import TypeEngine
 
 if TYPE_CHECKING:
     import psycopg
+
+Rows = Select[*tuple[Any, ...]] | CompoundSelect[*tuple[Any, ...]]
 
 _ROWS_PER_STATEMENT: Final = (500, 100, 20, 1)
 """Few sizes, so that the driver keeps every prepared statement. 500 rows of 17 columns stay below SQLite's 32,766."""
@@ -81,51 +85,76 @@ def upsert_many(conn: Connection, table: Table, columns: Sequence[str], rows: Se
         cursor.execute(statement.encode(), [list(values) for values in zip(*rows, strict=True)], binary=True)
 
 
-def fetch(conn: Connection, statement: Select[*tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """The rows of a select whose columns are integers, text, bytes, booleans or NULL, in the order selected.
+def fetch(conn: Connection, statement: Rows) -> list[tuple[Any, ...]]:
+    """The rows of a select whose columns are integers, text, booleans or NULL, in the order selected.
 
     On SQLite booleans come as 0 and 1.
     """
     if conn.dialect.name != "sqlite":
         return [tuple(row) for row in conn.execute(statement)]
     rows = statement.subquery()
-    columns = [func.hex(column) if isinstance(column.type, LargeBinary) else column for column in rows.c]
-    packed: str = conn.execute(select(func.json_group_array(func.json_array(*columns)))).scalar_one()
-    found = _ROWS.decode(packed)
-    binary = [index for index, column in enumerate(rows.c) if isinstance(column.type, LargeBinary | _Hex)]
-    return [_with_bytes(row, binary) for row in found] if binary else found
+    packed: str = conn.execute(select(func.json_group_array(func.json_array(*rows.c)))).scalar_one()
+    return _ROWS.decode(packed)
 
 
-def fetch_numbers(conn: Connection, statement: Select[*tuple[Any, ...]]) -> NDArray[np.int64]:
-    """As ``fetch``, for columns that are all integers and never NULL: one array, a row per row."""
-    width = len(statement.selected_columns)
-    return np.array(fetch(conn, statement), dtype=np.int64).reshape(-1, width)
+def fetch_numbers(conn: Connection, statement: Rows) -> NDArray[np.int64]:
+    """The rows of a select whose columns are integers and never NULL, as an array."""
+    if conn.dialect.name != "sqlite":
+        width = len(statement.selected_columns)
+        return np.array(fetch(conn, statement), dtype=np.int64).reshape(-1, width)
+    columns = statement.subquery().c
+    lists = conn.execute(select(*(func.group_concat(column) for column in columns))).one()
+    return _from_lists(lists)
 
 
-def joined(conn: Connection, column: ColumnElement[bytes]) -> ColumnElement[bytes]:
-    """An aggregate: a column's bytes one after the other, in no particular order."""
+def fetch_numbers_and_bytes(conn: Connection, statement: Rows) -> NumbersAndBytes:
+    """As ``fetch_numbers``, for a select whose last column is bytes."""
+    if conn.dialect.name != "sqlite":
+        rows = fetch(conn, statement)
+        width = len(statement.selected_columns) - 1
+        numbers = np.array([row[:-1] for row in rows], dtype=np.int64).reshape(-1, width)
+        lengths = np.array([len(row[-1]) for row in rows], dtype=np.int64)
+        return NumbersAndBytes(numbers, lengths, b"".join(row[-1] for row in rows))
+    *columns, last = statement.subquery().c
+    lists = [func.group_concat(column) for column in (*columns, func.length(last))]
+    *packed, digits = conn.execute(select(*lists, func.group_concat(func.hex(last), ""))).one()
+    found = _from_lists(packed)
+    return NumbersAndBytes(found[:, :-1], found[:, -1], bytes.fromhex(digits or ""))
+
+
+class NumbersAndBytes(NamedTuple):
+    numbers: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    """Of each row's bytes."""
+    joined: bytes
+    """All rows' bytes, one after the other."""
+
+
+def _from_lists(lists: Sequence[str | None]) -> NDArray[np.int64]:
+    """Columns from comma-separated lists: a quarter of the time that rows of JSON take."""
+    return np.column_stack([np.fromstring(numbers or "", dtype=np.int64, sep=",") for numbers in lists])
+
+
+def listed(conn: Connection, ids: Collection[int]) -> Subquery:
+    """``ids`` as a table with one column, ``id``."""
     if conn.dialect.name == "sqlite":
-        return func.group_concat(func.hex(column), "", type_=_Hex())
-    return func.string_agg(column, literal(b"", LargeBinary))
+        return select(func.json_each(_packed(ids)).table_valued("value").c.value.label("id")).subquery()
+    return select(func.unnest(_array(ids)).label("id")).subquery()
 
 
 def among(conn: Connection, column: ColumnElement[int], ids: Collection[int]) -> ColumnElement[bool]:
     """``column IN ids`` as one bound value, however many there are."""
     if conn.dialect.name == "sqlite":
-        packed = bindparam(None, msgspec.json.encode(list(ids)).decode(), type_=Text)
-        return column.in_(select(func.json_each(packed).table_valued("value").c.value))
-    return column == func.any(bindparam(None, list(ids), type_=ARRAY(BigInteger)))
+        return column.in_(select(func.json_each(_packed(ids)).table_valued("value").c.value))
+    return column == func.any(_array(ids))
 
 
-class _Hex(Text):
-    """Bytes that SQLite has written as text already."""
+def _packed(ids: Collection[int]) -> BindParameter[str]:
+    return bindparam(None, msgspec.json.encode(list(ids)).decode(), type_=Text)
 
 
-def _with_bytes(row: tuple[Any, ...], binary: Sequence[int]) -> tuple[Any, ...]:
-    values = list(row)
-    for index in binary:
-        values[index] = None if values[index] is None else bytes.fromhex(values[index])
-    return tuple(values)
+def _array(ids: Collection[int]) -> BindParameter[Any]:
+    return bindparam(None, list(ids), type_=ARRAY(BigInteger))
 
 
 _ROWS: Final = msgspec.json.Decoder(list[tuple[Any, ...]])

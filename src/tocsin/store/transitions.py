@@ -13,7 +13,7 @@ from tocsin.core.outcome import REACHABLE, StateKey, Subject
 from tocsin.core.target import TARGET
 from tocsin.core.uptime import Change
 from tocsin.store import fast
-from tocsin.store.tables import transitions
+from tocsin.store.tables import targets, transitions
 
 _VERDICTS: Final = {verdict.value: verdict for verdict in Verdict}
 
@@ -139,23 +139,30 @@ def for_uptime(
 
     One statement for all targets (None: every target). A target without any change is left out.
     """
-    mine = [transitions.c.subject_kind == TARGET, transitions.c.rule == rule]
-    if target_ids is not None:
-        mine.append(fast.among(conn, transitions.c.subject_id, target_ids))
+    asked = select(targets.c.id).subquery() if target_ids is None else fast.listed(conn, target_ids)
     standing = (
-        select(transitions.c.subject_id, func.max(transitions.c.at_ms).label("at_ms"))
-        .where(*mine, transitions.c.at_ms <= from_ms)
-        .group_by(transitions.c.subject_id)
-        .subquery()
+        select(_later.c.id)
+        .where(
+            _later.c.subject_kind == TARGET,
+            _later.c.subject_id == asked.c.id,
+            _later.c.rule == rule,
+            _later.c.at_ms <= from_ms,
+        )
+        .order_by(_later.c.at_ms.desc(), _later.c.id.desc())
+        .limit(1)
+        .correlate(asked)
+        .scalar_subquery()
     )
-    statement = (
-        select(transitions.c.subject_id, transitions.c.at_ms, transitions.c.after)
-        .outerjoin(standing, standing.c.subject_id == transitions.c.subject_id)
-        .where(*mine, transitions.c.at_ms >= func.coalesce(standing.c.at_ms, from_ms))
-        .order_by(transitions.c.subject_id, transitions.c.at_ms, transitions.c.id)
+    columns = (transitions.c.subject_id, transitions.c.at_ms, transitions.c.id, transitions.c.after)
+    since = select(*columns).where(
+        transitions.c.subject_kind == TARGET,
+        transitions.c.subject_id.in_(select(asked.c.id)),
+        transitions.c.rule == rule,
+        transitions.c.at_ms > from_ms,
     )
+    statement = select(*columns).where(transitions.c.id.in_(select(standing).select_from(asked))).union_all(since)
     changes: dict[int, list[Change]] = defaultdict(list)
-    for target_id, at_ms, after in fast.fetch(conn, statement):
+    for target_id, at_ms, _, after in sorted(fast.fetch(conn, statement)):
         changes[target_id].append(Change(at_ms, _VERDICTS[after]))
     return dict(changes)
 
