@@ -15,12 +15,26 @@ const bell: MantineColorsTuple = [
   "#332e8c",
 ];
 
+/** The greys of tokens.css, as Mantine counts them. */
+const dark: MantineColorsTuple = [
+  "#d4d5dc",
+  "#b4b6c0",
+  "#8f93a0",
+  "#5d606b",
+  "#383b45",
+  "#2a2c34",
+  "#15161a",
+  "#121317",
+  "#101114",
+  "#0c0d0f",
+];
+
 export const theme = createTheme({
   fontFamily: "var(--font)",
   fontFamilyMonospace: "var(--mono)",
   primaryColor: "bell",
   primaryShade: { light: 7, dark: 6 },
-  colors: { bell },
+  colors: { bell, dark },
   defaultRadius: 6,
   cursorType: "pointer",
   respectReducedMotion: true,

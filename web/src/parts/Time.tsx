@@ -1,6 +1,6 @@
 /** Time, shown twice: as people say it, and exactly in the reader's zone on hover. */
 
-import { ago, duration, exact, moment } from "@/words/time";
+import { ago, duration, exact, moment, roughDuration } from "@/words/time";
 import { useNow } from "@/words/clock";
 
 interface Props {
@@ -16,9 +16,9 @@ export function Ago({ at }: Props) {
 }
 
 /** "4 min": how long it has been so. */
-export function Since({ at }: Props) {
+export function Since({ at, rough = false }: Props & { rough?: boolean }) {
   const now = useNow();
-  return <Stamp at={at}>{duration(now - Date.parse(at))}</Stamp>;
+  return <Stamp at={at}>{(rough ? roughDuration : duration)(now - Date.parse(at))}</Stamp>;
 }
 
 /** "14:03" or "3 May, 14:03". */

@@ -2,17 +2,19 @@
 
 const GROUPED = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
-/** A ratio as a percentage with at most three decimals; null is "no data". */
+/** A ratio as a percentage, finer the nearer it comes to 100; null is "no data". */
 export function percent(ratio: number | null): string {
   if (ratio === null) return "no data";
   // The product of a ratio and 100 can fall a hair short of the decimal it stands for (0.9998 * 100 = 99.97999…).
-  const cut = Math.floor(ratio * 100_000 + 1e-6) / 1_000;
-  return `${cut} %`;
+  const parts = Math.floor(ratio * 100_000 + 1e-6);
+  const coarse = parts >= 99_900 ? 1 : parts >= 99_000 ? 10 : 100;
+  return `${(Math.floor(parts / coarse) * coarse) / 1_000} %`;
 }
 
 /** Milliseconds: "0.8 ms", "42 ms", "1.24 s"; null is a dash. */
 export function latency(ms: number | null | undefined): string {
   if (ms === null || ms === undefined) return "–";
+  if (ms > 0 && ms < 0.05) return "<0.1 ms";
   if (ms < 10) return `${trimmed(ms, 1)} ms`;
   if (ms < 1_000) return `${Math.round(ms)} ms`;
   if (ms < 10_000) return `${trimmed(ms / 1_000, 2)} s`;

@@ -9,6 +9,7 @@ import { Sign, type SignName } from "@/parts/Sign";
 import { Empty, Failed, Loading } from "@/parts/States";
 import { Ago } from "@/parts/Time";
 import { complain, say } from "@/parts/Toasts";
+import { statusSign, STATUS_WORD } from "./statuses";
 import { ChannelForm } from "./ChannelForm";
 import { DeleteChannel } from "./DeleteChannel";
 import styles from "./list.module.css";
@@ -143,7 +144,7 @@ function LastDelivery({ channel }: { channel: Channel }) {
   if (last === null) return <>nothing sent yet</>;
   return (
     <>
-      {last.status} <Ago at={last.at} />
+      {STATUS_WORD[last.status]} <Ago at={last.at} />
       {last.detail !== "" && (
         <span className={failed(last.status) ? styles.bad : undefined}> · {last.detail}</span>
       )}
@@ -155,8 +156,7 @@ function signOf(channel: Channel): SignName {
   if (!channel.enabled) return "paused";
   const last = channel.last_delivery;
   if (last === null) return "unknown";
-  if (last.status === "delivered") return "up";
-  return failed(last.status) ? "down" : "unknown";
+  return statusSign(last.status, last.detail !== "");
 }
 
 function failed(status: Notification["status"]): boolean {

@@ -4,20 +4,14 @@ import { Button, Select } from "@mantine/core";
 import { useSearchParams } from "wouter";
 import { useChannels, useNotifications, useRetryNotification } from "@/api/alerting";
 import type { Notification } from "@/api/types";
-import { Sign, type SignName } from "@/parts/Sign";
+import { Sign } from "@/parts/Sign";
 import { Empty, Failed, Loading } from "@/parts/States";
 import { Ago, Moment } from "@/parts/Time";
 import { complain, say } from "@/parts/Toasts";
 import { counted, latency } from "@/words/numbers";
 import styles from "./Deliveries.module.css";
 import list from "./list.module.css";
-
-const STATUSES = [
-  { value: "pending", label: "Waiting" },
-  { value: "delivered", label: "Delivered" },
-  { value: "refused", label: "Refused" },
-  { value: "abandoned", label: "Given up" },
-];
+import { statusSign, STATUSES, STATUS_WORD } from "./statuses";
 
 export function Deliveries() {
   const [parameters, setParameters] = useSearchParams();
@@ -83,14 +77,6 @@ export function Deliveries() {
   );
 }
 
-const SIGNS: Record<Notification["status"], SignName> = {
-  delivered: "up",
-  pending: "unknown",
-  sending: "unknown",
-  refused: "down",
-  abandoned: "down",
-};
-
 function Item({ notification }: { notification: Notification }) {
   const retry = useRetryNotification();
   const { id, title, text, channel, status, attempts, created_at, next_attempt_at } = notification;
@@ -99,10 +85,10 @@ function Item({ notification }: { notification: Notification }) {
     <li className={styles.item}>
       <details>
         <summary className={styles.summary}>
-          <Sign of={SIGNS[status]} label={status} />
+          <Sign of={statusSign(status, last?.ok === false)} label={STATUS_WORD[status]} />
           <span className={styles.title}>{title}</span>
           <span className={styles.aside}>
-            {channel.name} · <Ago at={created_at} />
+            {channel.name} · {STATUS_WORD[status]} · <Ago at={created_at} />
           </span>
           {last?.ok === false && <span className={styles.last}>{last.detail}</span>}
         </summary>

@@ -22,18 +22,18 @@ export function Band({ counts, worst }: Props) {
     <section className={styles.band} data-worst={headline} aria-label="State of everything">
       <div className={styles.summary}>
         <Sign of={headline} size={20} />
-        <p className={styles.headline}>{headlineWords(counts, watched)}</p>
+        <Link href={watched > 0 ? `/targets?verdict=${headline}` : "/targets"} className={styles.headline}>
+          {headlineWords(counts, watched)}
+        </Link>
         <ul className={styles.counts}>
-          {ORDER.filter((verdict) => counts[verdict] > 0 && !(verdict === "up" && headline === "up")).map(
-            (verdict) => (
-              <li key={verdict}>
-                <Link href={`/targets?verdict=${verdict}`} className={styles.count}>
-                  <Sign of={verdict} size={10} />
-                  <span className="number">{counts[verdict]}</span> {VERDICT_WORD[verdict]}
-                </Link>
-              </li>
-            ),
-          )}
+          {ORDER.filter((verdict) => counts[verdict] > 0 && verdict !== headline).map((verdict) => (
+            <li key={verdict}>
+              <Link href={`/targets?verdict=${verdict}`} className={styles.count}>
+                <Sign of={verdict} size={10} />
+                <span className="number">{counts[verdict]}</span> {VERDICT_WORD[verdict]}
+              </Link>
+            </li>
+          ))}
           {counts.paused > 0 && (
             <li>
               <Link href="/targets?verdict=paused" className={styles.count}>

@@ -44,7 +44,7 @@ export function Header({ target }: { target: Target }) {
         <Endpoint target={target} />
         {target.last_check_at !== null && (
           <span>
-            last check <Ago at={target.last_check_at} />
+            {target.kind === "heartbeat" ? "last call" : "last check"} <Ago at={target.last_check_at} />
             {target.last_latency_ms !== null && `, ${latency(target.last_latency_ms)}`}
           </span>
         )}

@@ -17,11 +17,13 @@ import type { Mode } from "./chart/plot";
 import { LatencyTable } from "./LatencyTable";
 import styles from "./LatencyPanel.module.css";
 import { Readout } from "./Readout";
-import { sightFrom, WINDOWS, withWindow, withZoom } from "./windows";
+import { defaultWindow, sightFrom, WINDOWS, withWindow, withZoom } from "./windows";
 
-export default function LatencyPanel({ id }: { id: number }) {
+export default function LatencyPanel({ id, createdAt }: { id: number; createdAt: string }) {
   const [parameters, setParameters] = useSearchParams();
-  const sight = sightFrom(parameters);
+  // Chosen once: the page must not change its window while somebody looks at it.
+  const [fallback] = useState(() => defaultWindow(clock.now() - Date.parse(createdAt)));
+  const sight = sightFrom(parameters, fallback);
   const { data, error, isPending, refetch } = useLatency(id, sight.named, () => sight.rangeAt(clock.now()));
   const [mode, setMode] = useState<Mode>("percentiles");
   const [table, setTable] = useState(false);
@@ -112,7 +114,12 @@ function Drawing({ id, latency, mode, zoom, reset }: DrawingProps) {
   const pointed = at === null ? null : (grid.points[at] ?? null);
   return (
     <figure>
-      <Readout mode={mode} point={pointed} at={at === null ? null : (grid.xs[at] ?? null)} />
+      <Readout
+        mode={mode}
+        measured={latency.points.some((each) => each.max_ms !== null)}
+        point={pointed}
+        at={at === null ? null : (grid.xs[at] ?? null)}
+      />
       <LatencyChart
         latency={latency}
         mode={mode}

@@ -10,12 +10,14 @@ import styles from "./Readout.module.css";
 
 interface Props {
   mode: Mode;
+  /** Whether there is anything to draw: a check that failed has no latency. */
+  measured: boolean;
   point: LatencyPoint | null;
   /** Epoch seconds of the step under the pointer. */
   at: number | null;
 }
 
-export function Readout({ mode, point, at }: Props) {
+export function Readout({ mode, measured, point, at }: Props) {
   const items =
     mode === "percentiles"
       ? [
@@ -40,7 +42,9 @@ export function Readout({ mode, point, at }: Props) {
       ))}
       <span className={styles.at}>
         {at === null
-          ? "drag to zoom"
+          ? measured
+            ? "drag to zoom"
+            : "no check passed, so there is no latency to draw"
           : `${moment(at * 1_000, clock.now())} · ${point === null ? "no data" : `${counted(point.checks, "check")}${point.failed > 0 ? `, ${point.failed} failed` : ""}`}`}
       </span>
     </figcaption>

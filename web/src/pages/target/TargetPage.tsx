@@ -51,7 +51,7 @@ export default function TargetPage({ id }: { id: number }) {
           </Panel>
         }
       >
-        <LatencyPanel id={id} />
+        <LatencyPanel id={id} createdAt={target.created_at} />
       </Suspense>
       <div className={styles.columns}>
         <Transitions id={id} />

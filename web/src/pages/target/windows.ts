@@ -21,7 +21,10 @@ export const WINDOWS: readonly WindowChoice[] = [
   { name: "1y", words: "1 y", ms: 365 * DAY },
 ];
 
-const DEFAULT = "24h";
+/** What a page shows that was not told: a day, or less of a target that is younger. */
+export function defaultWindow(ageMs: number): string {
+  return WINDOWS.find((window) => window.ms >= Math.min(ageMs, DAY))?.name ?? "24h";
+}
 
 export interface Sight {
   /** The chosen window; null when zoomed to a stretch of its own. */
@@ -32,14 +35,14 @@ export interface Sight {
   rangeAt: (nowMs: number) => Range;
 }
 
-export function sightFrom(parameters: URLSearchParams): Sight {
+export function sightFrom(parameters: URLSearchParams, fallback: string): Sight {
   const from = Date.parse(parameters.get("from") ?? "");
   const to = Date.parse(parameters.get("to") ?? "");
   if (Number.isFinite(from) && Number.isFinite(to) && from < to) {
     const zoomed = { from: stamp(from), to: stamp(to) };
     return { window: null, named: zoomed, rangeAt: () => zoomed };
   }
-  const chosen = parameters.get("window") ?? DEFAULT;
+  const chosen = parameters.get("window") ?? fallback;
   const window = WINDOWS.find((each) => each.name === chosen) ?? WINDOWS[2];
   if (window === undefined) throw new RangeError("there are no windows");
   return {
@@ -56,7 +59,7 @@ function stamp(ms: number): string {
 /** The same address with another window, or zoomed to a stretch. */
 export function withWindow(parameters: URLSearchParams, name: string): URLSearchParams {
   const next = without(parameters, ["from", "to", "window"]);
-  if (name !== DEFAULT) next.set("window", name);
+  if (name !== "") next.set("window", name);
   return next;
 }
 

@@ -52,7 +52,11 @@ export function ListHeader({ filters, change }: Props) {
                 onClick={() => change({ sort, descending: active && !filters.descending })}
               >
                 {label}
-                <span aria-hidden className={styles.arrow} data-active={active || undefined}>
+                <span
+                  aria-hidden
+                  className={name === "State" ? styles.alone : styles.arrow}
+                  data-active={active || undefined}
+                >
                   {active && filters.descending ? "↑" : "↓"}
                 </span>
               </button>

@@ -71,7 +71,7 @@ function Detail({ target }: { target: Target }) {
   return (
     <>
       <span className={styles.trouble}>
-        {word(target)} <Since at={target.since} />
+        {word(target)} <Since at={target.since} rough />
       </span>
       {target.reason !== "" && ` · ${target.reason}`}
     </>

@@ -1,6 +1,6 @@
 /** What only this kind of check has. Known parts are laid out; anything else is shown as it came. All of it is text. */
 
-import type { ReactNode } from "react";
+import { Fragment, type ReactNode } from "react";
 import { bytes } from "@/words/numbers";
 import styles from "./Details.module.css";
 
@@ -37,7 +37,7 @@ export function Details({ details }: { details: Record<string, unknown> }) {
       )}
       {Object.entries(LAID_OUT).map(([name, draw]) =>
         details[name] === undefined || details[name] === null ? null : (
-          <div key={name}>{draw(details[name], details)}</div>
+          <Fragment key={name}>{draw(details[name], details)}</Fragment>
         ),
       )}
     </>

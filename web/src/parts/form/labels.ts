@@ -42,6 +42,22 @@ export const LABELS: Record<string, string> = {
   secret: "Signing secret",
 };
 
+/** The words under a field where those of the API are for programs; empty where the label says it all. */
+export const HELP: Record<string, string> = {
+  url: "",
+  host: "A name or an IP address.",
+  interval_s: "",
+  timeout_s: "At most the interval.",
+  failures_to_down: "",
+  passes_to_up: "",
+  warnings_to_degraded: "",
+  recheck_s: "At most the interval. Equal to it: not sooner than usual.",
+  degraded_above_ms: "A slower pass is a warning. Empty: never.",
+  certificate_warning_days: "Empty: never.",
+  group: "The heading it is listed under.",
+  tags: "To filter by, and to choose who is told.",
+};
+
 export const LONG: ReadonlySet<string> = new Set([
   "body",
   "ca_certificate",

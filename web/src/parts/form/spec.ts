@@ -1,7 +1,7 @@
 /** A JSON Schema read as fields of a form. Pure. */
 
 import type { JsonSchema } from "@/api/types";
-import { LABELS, LONG } from "./labels";
+import { HELP, LABELS, LONG } from "./labels";
 
 export type Control =
   "text" | "long" | "secret" | "integer" | "number" | "switch" | "choice" | "list" | "pairs";
@@ -39,7 +39,7 @@ function specOf(name: string, property: JsonSchema, root: JsonSchema, required: 
   return {
     name,
     label: LABELS[name] ?? spelled(name),
-    help: property.description ?? core.description ?? "",
+    help: HELP[name] ?? property.description ?? core.description ?? "",
     control: controlOf(name, core),
     required,
     nullable,

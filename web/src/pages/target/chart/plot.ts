@@ -25,7 +25,7 @@ interface Wanted {
 
 export const LINES = [
   { name: "p50", field: "p50_ms", colour: "--accent", width: 2, dash: [] },
-  { name: "p95", field: "p95_ms", colour: "--muted", width: 1.25, dash: [] },
+  { name: "p95", field: "p95_ms", colour: "--p95", width: 1.5, dash: [] },
   { name: "p99", field: "p99_ms", colour: "--faint", width: 1.25, dash: [4, 3] },
 ] as const;
 
@@ -60,6 +60,7 @@ export function plotOf(wanted: Wanted): Plot {
           grid: { show: false },
           ticks: { stroke: colour("--line"), width: 1, size: 4 },
           font: FONT,
+          size: 30,
           space: 64,
           values: timeWords(range),
         },
