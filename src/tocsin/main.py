@@ -148,11 +148,11 @@ async def _serve(house: _House) -> int:
     sweep.begin()
     async with AsyncExitStack() as running:
         start = running.enter_async_context
-        await start(on_this_loop(_keeper(house).run, partial(ended, "keeper"), stop_s=1))
-        await start(on_this_loop(_alerts(house).run, partial(ended, "alerts"), stop_s=1))
-        await start(on_this_loop(sweep.run, partial(ended, "sweep"), stop_s=1))
+        await start(on_this_loop(_keeper(house).run, partial(ended, "keeper"), stop_s=0.5))
+        await start(on_this_loop(_alerts(house).run, partial(ended, "alerts"), stop_s=2.5))
+        await start(on_this_loop(sweep.run, partial(ended, "sweep"), stop_s=0.5))
         await start(_web(house, partial(ended, "web")))
-        await start(on_its_own_thread("worker", _worker(house).run, partial(ended, "worker"), stop_s=7))
+        await start(on_its_own_thread("worker", _worker(house).run, partial(ended, "worker"), stop_s=5.5))
         _settle_down()
         _announce(house)
         await over.wait()
@@ -249,11 +249,11 @@ async def _web(house: _House, ended: partial[None]) -> AsyncIterator[None]:
     )
 
     async def main(stop: asyncio.Event) -> None:
-        async with on_this_loop(lambda _: server.serve([house.listener]), lambda _: stop.set(), stop_s=2):
+        async with on_this_loop(lambda _: server.serve([house.listener]), lambda _: stop.set(), stop_s=1.5):
             await stop.wait()
             server.should_exit = True
 
-    async with on_this_loop(main, ended, stop_s=3):
+    async with on_this_loop(main, ended, stop_s=2):
         await server.listening.wait()
         yield
 

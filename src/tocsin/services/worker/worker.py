@@ -40,9 +40,9 @@ CANARY_EVERY_S = 30.0
 """The canary is asked this often while all is well, so that a later failure means something."""
 AT_ONCE = 50
 """Up to this many new targets are looked at as soon as they appear, and at a start; more wait for their slots."""
-FINISH_S = 3.0
+FINISH_S = 2.5
 """On stop, checks under way get this long to end of themselves."""
-WRITE_S = 3.0
+WRITE_S = 2.5
 """On stop, results that wait get this long to be written."""
 SLACK_MS = 10_000
 """A target is due two intervals after its last check and this much later: a quick restart is not silence."""
