@@ -143,7 +143,7 @@ def test_answers_are_as_documented(served: Served, path: str, method: str, name:
     @settings(
         max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
     )
-    def ask(case: schemathesis.Case) -> None:
+    def ask(case: schemathesis.Case[Any]) -> None:
         for parameter in ("target_id", "channel_id", "rule_id"):
             if parameter in case.path_parameters:
                 case.path_parameters[parameter] = 1

@@ -89,7 +89,7 @@ class Problem(BaseModel):
 
 
 class SignIn(Wish):
-    model_config = _example(name="admin", password="correct horse battery staple")
+    model_config = _example(name="admin", password="correct horse battery staple")  # noqa: S106 - an example
 
     name: str = Field(max_length=200)
     password: str = Field(max_length=1000)
