@@ -63,7 +63,9 @@ class Store:
         self._writers = _FairLock()
         if parsed.get_backend_name() == "sqlite":
             parsed = _sqlite_url(parsed, data_dir)
-            self._reader = _sqlite_engine(parsed, busy_timeout_s, pool_size, begin="BEGIN", cache_kib=4_096)
+            self._reader = _sqlite_engine(
+                parsed, busy_timeout_s, pool_size, begin="BEGIN", cache_kib=4_096, query_only=True
+            )
             # One connection writes, so its page cache and its prepared statements stay warm.
             self._writer = _sqlite_engine(parsed, busy_timeout_s, 1, begin="BEGIN IMMEDIATE", cache_kib=65_536)
         elif parsed.get_backend_name() == "postgresql":
@@ -79,6 +81,11 @@ class Store:
     def engine_name(self) -> Literal["sqlite", "postgresql"]:
         """For people to read (doctor, logs); no code may branch on it."""
         return "sqlite" if self._writer.dialect.name == "sqlite" else "postgresql"
+
+    @property
+    def writers_waiting(self) -> int:
+        """How many threads of this process wait for their turn to write; always 0 where writers need not take turns."""
+        return self._writers.waiting
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -151,6 +158,10 @@ class _FairLock:
         self._held = False
         self._waiting: deque[threading.Event] = deque()
 
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
     @contextmanager
     def held(self, timeout_s: float) -> Iterator[None]:
         self._acquire(timeout_s)
@@ -194,7 +205,9 @@ def _sqlite_url(url: URL, data_dir: Path | None) -> URL:
     return url.set(drivername="sqlite+pysqlite", database=str(path.absolute()))
 
 
-def _sqlite_engine(url: URL, busy_timeout_s: float, pool_size: int, *, begin: str, cache_kib: int) -> Engine:
+def _sqlite_engine(
+    url: URL, busy_timeout_s: float, pool_size: int, *, begin: str, cache_kib: int, query_only: bool = False
+) -> Engine:
     engine = create_engine(
         url,
         poolclass=QueuePool,
@@ -215,6 +228,7 @@ def _sqlite_engine(url: URL, busy_timeout_s: float, pool_size: int, *, begin: st
             # The pages of a busy hour are written again every minute: a rarer checkpoint copies each of them once.
             "wal_autocheckpoint = 8192",
             "journal_size_limit = 67108864",
+            f"query_only = {int(query_only)}",
         ):
             connection.execute(f"PRAGMA {pragma}").close()
 
