@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gzip
 import resource
 import socket
@@ -13,6 +14,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 import trustme
 from cryptography import x509
@@ -39,7 +41,7 @@ from tests.servers import (
 from tocsin.lib.curl import EpollWatch, LoopWatch
 from tocsin.lib.faults import OwnFault
 from tocsin.lib.guard import AddressGuard
-from tocsin.lib.http import HttpEngine, HttpFailure, HttpRequest, HttpVersion
+from tocsin.lib.http import HttpEngine, HttpFailure, HttpReply, HttpRequest, HttpVersion
 from tocsin.lib.http_request import Place
 from tocsin.lib.resolve import Resolver
 
@@ -57,6 +59,11 @@ async def failure_of(engine: HttpEngine, request: HttpRequest) -> HttpFailure:
     with pytest.raises(HttpFailure) as caught:
         await engine.fetch(request)
     return caught.value
+
+
+async def repeatedly(engine: HttpEngine, request: HttpRequest) -> None:
+    for _ in range(3):
+        assert (await engine.fetch(request)).status == 200
 
 
 # Requests and replies
@@ -446,6 +453,72 @@ async def test_no_file_descriptors_left_is_our_own_fault(engine: HttpEngine) -> 
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert (await engine.fetch(HttpRequest(url=server.url))).status == 200
+
+
+@pytest.mark.parametrize("refuses", ["want", "forget"])
+async def test_a_socket_that_the_system_will_not_watch_costs_one_moment_only(refuses: str) -> None:
+    class Refusing(EpollWatch):
+        """Refuses once, as the system does when a user watches too many."""
+
+        def _refuse(self, what: str) -> None:
+            if refusals and refusals[-1] == what:
+                refusals.pop()
+                raise OSError(errno.ENOSPC, "no space left to watch")
+
+        def want(self, fd: int, what: int) -> None:
+            self._refuse("want")
+            super().want(fd, what)
+
+        def forget(self, fd: int) -> None:
+            super().forget(fd)
+            self._refuse("forget")
+
+    refusals: list[str] = []
+    resolver = Resolver()
+    engine = HttpEngine(resolver=resolver, guard=AddressGuard(), watch=Refusing)
+    async with serving(answering(reply())) as server, serving(hang) as hanging:
+        waiting = asyncio.create_task(engine.fetch(HttpRequest(url=hanging.url)))
+        await until(lambda: hanging.open == 1)
+        refusals.append(refuses)
+        with pytest.raises(OwnFault, match="could not watch its connections"):
+            await repeatedly(engine, HttpRequest(url=server.url))
+        with pytest.raises(OwnFault):
+            await waiting
+        await until(lambda: hanging.open == 0)
+        await repeatedly(engine, HttpRequest(url=server.url))
+    engine.close()
+    await resolver.close()
+
+
+async def test_a_storm_leaves_nothing_behind(engine: HttpEngine) -> None:
+    async with (
+        serving(answering(reply())) as good,
+        serving(hang) as silent,
+        serving(resetting(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")) as resets,
+    ):
+        requests = [
+            *(HttpRequest(url=good.url, method=method) for method in ("GET", "POST")),
+            *(HttpRequest(url=silent.url, timeout_s=timeout_s) for timeout_s in (0.001, 0.02, 0.05, 60)),
+            HttpRequest(url=resets.url),
+            HttpRequest(url=f"http://localhost:{good.port}"),
+            HttpRequest(url=f"https://127.0.0.1:{silent.port}", timeout_s=0.03),
+            HttpRequest(url=f"http://127.0.0.1:{closed_port()}"),
+        ]
+        files = psutil.Process().num_fds()
+        for _ in range(3):
+            fetches = [asyncio.create_task(engine.fetch(requests[n % len(requests)])) for n in range(200)]
+            await asyncio.sleep(0.02)
+            for fetch in fetches[::3]:
+                fetch.cancel()
+            endless = fetches[5 :: len(requests)]
+            await asyncio.wait(set(fetches).difference(endless))
+            for fetch in fetches:
+                fetch.cancel()
+            ends = await asyncio.gather(*fetches, return_exceptions=True)
+            assert {type(end) for end in ends} == {HttpReply, HttpFailure, asyncio.CancelledError}
+            await until(lambda: good.open + silent.open + resets.open == 0)
+        await until(lambda: psutil.Process().num_fds() <= files)
+        assert (await engine.fetch(requests[0])).status == 200
 
 
 # Redirects

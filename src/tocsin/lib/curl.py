@@ -12,6 +12,8 @@ from typing import Final, Protocol
 
 import pycurl
 
+from tocsin.lib.faults import OwnFault
+
 _IN: Final[int] = pycurl.POLL_IN
 _OUT: Final[int] = pycurl.POLL_OUT
 _REMOVE: Final[int] = pycurl.POLL_REMOVE
@@ -116,15 +118,13 @@ class CurlDriver:
 
     def __init__(self, watch: type[Watch] = BEST_WATCH) -> None:
         self.loop = asyncio.get_running_loop()
+        self._watch_type = watch
         self._under_way: dict[pycurl.Curl, asyncio.Future[tuple[int, str]]] = {}
-        self._watch = watch(self.loop, self._serve)
         self._due: float | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_at = 0.0
         self._kick: asyncio.Handle | None = None
-        self._multi = pycurl.CurlMulti()
-        self._multi.setopt(pycurl.M_PIPELINING, 0)
-        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
-        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
+        self._open()
 
     def __len__(self) -> int:
         """How many transfers are under way."""
@@ -134,33 +134,69 @@ class CurlDriver:
         """Ends what is under way: those who wait for it are cancelled. Closing again does nothing."""
         if self._multi.closed:
             return
-        for curl, ended in list(self._under_way.items()):
-            self._multi.remove_handle(curl)
+        for ended in self._close():
             ended.cancel()
-        self._under_way.clear()
-        self._multi.close()
-        self._watch.close()
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._kick is not None:
-            self._kick.cancel()
 
     async def run(self, curl: pycurl.Curl) -> tuple[int, str]:
-        """Run one transfer to its end: libcurl's code (0 is fine) and its words. Cancelling it closes its socket."""
+        """Run one transfer to its end: libcurl's code (0 is fine) and its words. Cancelling it closes its socket.
+
+        Raises ``OwnFault`` when this machine could not drive it.
+        """
         ended: asyncio.Future[tuple[int, str]] = self.loop.create_future()
+        try:
+            self._multi.add_handle(curl)
+        except pycurl.error as error:
+            raise self._begin_anew(error) from None
         self._under_way[curl] = ended
-        self._multi.add_handle(curl)
         try:
             return await ended
         finally:
             if self._under_way.pop(curl, None) is not None:
                 self._multi.remove_handle(curl)
 
+    def _open(self) -> None:
+        self._watch = self._watch_type(self.loop, self._serve)
+        self._multi = multi = pycurl.CurlMulti()
+        multi.setopt(pycurl.M_PIPELINING, 0)
+        multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
+        multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
+
+    def _close(self) -> list[asyncio.Future[tuple[int, str]]]:
+        """Gives the transfers that were under way, for which nobody will say any more how they ended."""
+        left = list(self._under_way.values())
+        for curl in self._under_way:
+            self._multi.remove_handle(curl)
+        self._under_way.clear()
+        self._multi.close()
+        self._watch.close()
+        for handle in (self._timer, self._kick):
+            if handle is not None:
+                handle.cancel()
+        self._timer = self._kick = self._due = None
+        return left
+
+    def _begin_anew(self, error: pycurl.error) -> OwnFault:
+        """After a callback of ours failed (a socket that the system would not watch), libcurl refuses everything for
+        good. What was under way has measured nothing; the next transfer starts afresh."""
+        fault = OwnFault(f"this machine could not watch its connections: {error.args[-1]}")
+        for ended in self._close():
+            if not ended.done():
+                ended.set_exception(fault)
+        self._open()
+        return fault
+
+    def _act(self, fd: int, bits: int) -> bool:
+        """False when everything has been begun anew."""
+        try:
+            self._multi.socket_action(fd, bits)
+        except pycurl.error as error:
+            self._begin_anew(error)
+            return False
+        return True
+
     def _serve(self, ready: list[tuple[int, int]]) -> None:
-        action = self._multi.socket_action
-        for fd, bits in ready:
-            action(fd, bits)
-        self._collect()
+        if all(self._act(fd, bits) for fd, bits in ready):
+            self._collect()
 
     def _collect(self) -> None:
         queued = 1
@@ -193,24 +229,28 @@ class CurlDriver:
                 self._kick = self.loop.call_soon(self._on_kick)
         else:
             self._due = self.loop.time() + after_ms / 1000
-            if self._timer is not None and self._timer.when() > self._due:
+            if self._timer is not None and self._timer_at > self._due:
                 self._timer.cancel()
                 self._timer = None
             if self._timer is None:
-                self._timer = self.loop.call_at(self._due, self._on_time)
+                self._arm(self._due)
+
+    def _arm(self, due: float) -> None:
+        self._timer_at = due
+        self._timer = self.loop.call_at(due, self._on_time)
 
     def _on_kick(self) -> None:
         self._kick = None
-        self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
-        self._collect()
+        if self._act(pycurl.SOCKET_TIMEOUT, 0):
+            self._collect()
 
     def _on_time(self) -> None:
         self._timer = None
         if self._due is None:
             return
         if self.loop.time() < self._due:
-            self._timer = self.loop.call_at(self._due, self._on_time)
+            self._arm(self._due)
             return
         self._due = None
-        self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
-        self._collect()
+        if self._act(pycurl.SOCKET_TIMEOUT, 0):
+            self._collect()

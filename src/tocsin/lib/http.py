@@ -33,6 +33,8 @@ __all__ = ["HttpEngine", "HttpFailure", "HttpReply", "HttpRequest", "HttpVersion
 
 _LOOK_AT_CHAIN_S: Final = 3.0
 """How long a second handshake may take, made only to show the certificates that were not trusted."""
+_IDLE_KEPT: Final = 256
+"""Handles kept for the next exchange; one holds about 30 kB."""
 _REDIRECTING: Final = frozenset((301, 302, 303, 307, 308))
 
 
@@ -192,10 +194,10 @@ class HttpEngine:
             fault = _fault(code, words, exchange, leg.place, trip)
         finally:
             exchange.clear()
-            if request.plain:
+            # A special one holds what belongs to its request alone: keys, proxies, other authorities.
+            if request.plain and len(self._idle) < _IDLE_KEPT:
                 self._idle.append(exchange)
             else:
-                # It holds what belongs to this request alone: keys, proxies, other authorities.
                 exchange.curl.close()
         if code == pycurl.E_SSL_PEER_CERTIFICATE and not journey.chain:
             journey.chain = await self._shown_chain(trip, leg, route)
