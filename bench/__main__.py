@@ -28,12 +28,13 @@ PIECES: Final[dict[str, Piece]] = {
     "path": pieces.path,
     "steady": pieces.steady,
     "many": lambda place, urls, lengths, rival: pieces.many(place, urls, lengths),
+    "history": lambda place, urls, lengths, rival: pieces.history(place, urls, lengths),
 }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="shorter looks: under two minutes, and coarser")
+    parser.add_argument("--quick", action="store_true", help="shorter looks: about two minutes, and coarser")
     parser.add_argument("--only", nargs="+", choices=PIECES, metavar="PIECE", help=f"some of {', '.join(PIECES)}")
     arguments = parser.parse_args()
     lengths = QUICK if arguments.quick else FULL

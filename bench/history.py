@@ -60,20 +60,20 @@ def rows(rng: np.random.Generator, target_ids: np.ndarray, starts: np.ndarray, o
     )
 
 
-def generate(store: Store, count: int) -> None:
+def generate(store: Store, count: int, *, now_ms: int = NOW_MS, raw_days: int = 7) -> None:
+    """The history of targets 1 to ``count``, which are there already, up to ``now_ms``."""
     rng = np.random.default_rng(1)
-    today_ms = NOW_MS - NOW_MS % DAY_MS
-    this_hour_ms = NOW_MS - NOW_MS % HOUR_MS
+    today_ms = now_ms - now_ms % DAY_MS
+    this_hour_ms = now_ms - now_ms % HOUR_MS
     ids = np.arange(1, count + 1)
     with store.write() as conn:
-        add_targets(conn, *ids.tolist())
         conn.execute(
             update(rollup_marks).where(rollup_marks.c.name == rollups.DAYS).values(through_ms=today_ms, revision=1)
         )
         states.write_many(
             conn,
             [
-                (StateKey(Subject(TARGET, number), REACHABLE, 1), State(Verdict.UP, NOW_MS - DAY_MS))
+                (StateKey(Subject(TARGET, number), REACHABLE, 1), State(Verdict.UP, now_ms - DAY_MS))
                 for number in ids.tolist()
             ],
         )
@@ -84,39 +84,39 @@ def generate(store: Store, count: int) -> None:
             )
             hours = np.arange(today_ms - 31 * DAY_MS, this_hour_ms, HOUR_MS)
             rollups._replace(conn, check_hours, rows(rng, part, hours, 60))
-            transitions.insert_many(conn, turns(rng, part.tolist()), NOW_MS)
+            transitions.insert_many(conn, turns(rng, part.tolist(), now_ms), now_ms)
         print(f"  history of targets up to {part[-1]}", file=sys.stderr)
-    week_ms = NOW_MS - 7 * DAY_MS
-    for start_ms in range(week_ms, NOW_MS, HOUR_MS):
+    begin_ms = now_ms - raw_days * DAY_MS
+    for start_ms in range(begin_ms, now_ms, HOUR_MS):
         with store.write() as conn:
-            fast.insert_many(conn, check_rows, CheckRow._fields, raw(rng, ids.tolist(), start_ms))
-        if (start_ms - week_ms) % DAY_MS == 0:
-            print(f"  checks of day {(start_ms - week_ms) // DAY_MS + 1}", file=sys.stderr)
+            fast.insert_many(conn, check_rows, CheckRow._fields, raw(rng, ids.tolist(), start_ms, now_ms))
+        if (start_ms - begin_ms) % DAY_MS == 0:
+            print(f"  checks of day {(start_ms - begin_ms) // DAY_MS + 1}", file=sys.stderr)
     with store.write() as conn:
         conn.execute(
             update(rollup_marks).where(rollup_marks.c.name == checks.HOURS).values(through_ms=this_hour_ms, revision=1)
         )
 
 
-def raw(rng: np.random.Generator, ids: list[int], start_ms: int) -> list[CheckRow]:
+def raw(rng: np.random.Generator, ids: list[int], start_ms: int, now_ms: int) -> list[CheckRow]:
     """An hour of checks, in the order in which they would come."""
     latency = iter(rng.lognormal(np.log(30_000), 0.3, len(ids) * 60).astype(int).tolist())
     passed = int(Result.PASSED)
     return [
         CheckRow(at_ms + number * 60, number, next(latency), 900, 4_000, 9_000, 15_000, 1_000, 1, passed, None)
-        for at_ms in range(start_ms, min(start_ms + HOUR_MS, NOW_MS - INTERVAL_MS), INTERVAL_MS)
+        for at_ms in range(start_ms, min(start_ms + HOUR_MS, now_ms - INTERVAL_MS), INTERVAL_MS)
         for number in ids
     ]
 
 
-def turns(rng: np.random.Generator, ids: list[int]) -> list[Transition]:
+def turns(rng: np.random.Generator, ids: list[int], now_ms: int) -> list[Transition]:
     """About one outage of ten minutes a month for each target."""
     changes = []
     for number in ids:
         key = StateKey(Subject(TARGET, number), REACHABLE, 1)
-        at_ms = NOW_MS - 365 * DAY_MS
+        at_ms = now_ms - 365 * DAY_MS
         changes.append(Transition(key, Verdict.UNKNOWN, Verdict.UP, at_ms, at_ms, ""))
-        for begin in np.sort(rng.integers(at_ms + 1, NOW_MS - HOUR_MS, 12)).tolist():
+        for begin in np.sort(rng.integers(at_ms + 1, now_ms - HOUR_MS, 12)).tolist():
             end = begin + 600_000
             changes.append(Transition(key, Verdict.UP, Verdict.DOWN, begin, begin, "connection refused"))
             changes.append(Transition(key, Verdict.DOWN, Verdict.UP, end, end, ""))
@@ -165,6 +165,8 @@ def main() -> None:
     try:
         if store.schema_state() == "empty":
             store.migrate()
+            with store.write() as conn:
+                add_targets(conn, *range(1, options.targets + 1))
             generate(store, options.targets)
         measure(store, options.targets)
     finally:

@@ -17,8 +17,12 @@ import psutil
 
 from bench import peer
 from bench.figures import Figure
-from bench.stand import Span, measured, span
+from bench.history import generate
+from bench.stand import Span, cores, measured, pinned, seed, span
 from tests.running import PASSWORD, Tocsin
+from tocsin.core.rollup import DAY_MS
+from tocsin.lib.clock import SYSTEM_CLOCK
+from tocsin.store.engine import Store
 
 
 class Lengths(NamedTuple):
@@ -29,13 +33,14 @@ class Lengths(NamedTuple):
     steady_s: float
     many_s: float
     starts: int
+    history_targets: int
 
 
-FULL = Lengths(engine_s=5, path_s=20, steady_s=60, many_s=40, starts=3)
-QUICK = Lengths(engine_s=2, path_s=8, steady_s=15, many_s=12, starts=1)
+FULL = Lengths(engine_s=5, path_s=20, steady_s=60, many_s=40, starts=3, history_targets=1000)
+QUICK = Lengths(engine_s=1, path_s=6, steady_s=12, many_s=8, starts=1, history_targets=100)
 
-ROUNDS = 3
-"""Measured and peer take turns this often; the median counts."""
+PATH_TARGETS = 6000
+"""Each every second. With far more than can be done, connections wait for each other and less is done than could be."""
 
 
 def starting(place: Path, lengths: Lengths) -> Iterator[Figure]:
@@ -56,11 +61,11 @@ def starting(place: Path, lengths: Lengths) -> Iterator[Figure]:
 
 
 def path(place: Path, urls: Sequence[str], lengths: Lengths, rival: peer.Peer | None) -> Iterator[Figure]:
-    """From the schedule to the stored verdict: more targets are due than can be done; what is stored counts."""
-    with measured(place / "path", urls, count=8000, interval_s=1) as tocsin:
+    """From the schedule to the stored verdict: every second as many are due as one core should be able to do."""
+    with measured(place / "path", urls, count=PATH_TARGETS, interval_s=1) as tocsin:
         time.sleep(6)
         before, began = _stored(tocsin), time.monotonic()
-        time.sleep(lengths.path_s)
+        seen = span(tocsin, lengths.path_s)
         after, took_s = _stored(tocsin), time.monotonic() - began
     theirs = None
     if rival is not None:
@@ -70,9 +75,10 @@ def path(place: Path, urls: Sequence[str], lengths: Lengths, rival: peer.Peer | 
         "http_path_checks_per_s",
         (after - before) / took_s,
         "checks/s on one core",
-        rival and f"{peer.NAME} (probe only, nothing stored)",
+        rival and peer.NAME,
         theirs,
     )
+    yield Figure("path_cpu_ms_per_check", seen.cpu_s * 1000 / seen.checks, "ms")
 
 
 def _stored(tocsin: Tocsin) -> int:
@@ -91,7 +97,7 @@ def steady(place: Path, urls: Sequence[str], lengths: Lengths, rival: peer.Peer 
         if rival is not None:
             probed = asyncio.run(peer.probe(rival, urls, seconds=lengths.steady_s / 3, per_s=50))
             theirs = probed.cpu_s * 1000 / probed.checks
-        name = rival and f"{peer.NAME} (probe only, nothing stored)"
+        name = rival and peer.NAME
         cost_ms = calm.cpu_s * 1000 / calm.checks
         yield Figure("cpu_ms_per_check", cost_ms, "ms", name, theirs)
         yield Figure("cpu_ms_per_1000_checks", cost_ms * 1000, "ms", name, theirs and theirs * 1000)
@@ -175,3 +181,45 @@ def many(place: Path, urls: Sequence[str], lengths: Lengths) -> Iterator[Figure]
     yield Figure("checks_per_s_10000", seen.checks / seen.seconds, "checks/s")
     yield Figure("cpu_share_10000", seen.cpu_s / seen.seconds, "of one core")
     yield Figure("memory_10000_mb", memory / 1e6, "MB")
+
+
+ASKED = 15
+"""How often each question is asked; the median counts."""
+
+
+def history(place: Path, urls: Sequence[str], lengths: Lengths) -> Iterator[Figure]:
+    """With a year of history: the questions the web app asks for its list and for a target's page, over HTTP."""
+    tocsin = Tocsin(place / "history", wrap=pinned(cores().measured))
+    count, now_ms = lengths.history_targets, SYSTEM_CLOCK.now_ms()
+    seed(tocsin, urls, count=count, interval_s=60, created_ms=now_ms - 400 * DAY_MS)
+    store = Store(f"sqlite:///{tocsin.data_dir / 'tocsin.db'}")
+    try:
+        generate(store, count, now_ms=now_ms, raw_days=1)
+    finally:
+        store.close()
+    try:
+        tocsin.start()
+        key = tocsin.key
+        with httpx.Client(
+            base_url=tocsin.address, timeout=60, headers={"Authorization": f"Bearer {key}", "Accept-Encoding": "gzip"}
+        ) as browser:
+
+            def answered_ms(*paths: str) -> float:
+                """All of them one after the other, as the page's data takes at most."""
+                taken = []
+                for _ in range(ASKED):
+                    began = time.perf_counter()
+                    for one in paths:
+                        browser.get(one).raise_for_status()
+                    taken.append((time.perf_counter() - began) * 1000)
+                return statistics.median(taken)
+
+            one = f"/v1/targets/{count // 2}"
+            yield Figure("list_with_summaries_ms", answered_ms(f"/v1/targets?limit={count}&expand=summary"), "ms")
+            page = (one, f"{one}/summary", f"{one}/latency", f"{one}/transitions", f"{one}/checks?limit=50")
+            yield Figure("target_page_ms", answered_ms(*page), "ms")
+            yield Figure("overview_ms", answered_ms("/v1/overview"), "ms")
+        tocsin.stop()
+    finally:
+        if tocsin.is_running():
+            tocsin.kill()
