@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, f
 from tocsin.core.target import TARGET
 from tocsin.store import fast
 from tocsin.store.tables import (
+    certificates,
     check_days,
     check_hours,
     checks,
@@ -75,6 +76,7 @@ def trim_transitions(conn: Connection, target_id: int, *, most: int) -> int:
 def forget_target(conn: Connection, target_id: int) -> None:
     """Delete a target's states and its row; to be called when its history is gone."""
     conn.execute(delete(states).where(states.c.subject_kind == TARGET, states.c.subject_id == target_id))
+    conn.execute(delete(certificates).where(certificates.c.target_id == target_id))
     conn.execute(delete(late_checks).where(late_checks.c.target_id == target_id))
     conn.execute(delete(targets).where(targets.c.id == target_id))
 
