@@ -419,6 +419,23 @@ async def test_an_unchanged_list_is_not_sent_again(member: Client) -> None:
     assert changed.headers["etag"] != tag
 
 
+async def test_a_long_answer_is_compressed_for_who_can_take_it(member: Client) -> None:
+    for number in range(10):
+        await make_target(member, name=f"target {number}")
+    plain = await member.get("/v1/targets", headers={"Accept-Encoding": "gzip;q=0, identity"})
+    packed = await member.get("/v1/targets", headers={"Accept-Encoding": "br, gzip"})
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert int(packed.headers["content-length"]) < len(plain.content) / 5
+    assert packed.json() == plain.json()
+    assert packed.headers["etag"] != plain.headers["etag"]
+    assert "Accept-Encoding" in packed.headers["vary"]
+    again = await member.get(
+        "/v1/targets", headers={"Accept-Encoding": "gzip", "If-None-Match": packed.headers["etag"]}
+    )
+    assert again.status_code == 304
+
+
 async def test_a_summary_of_nothing_says_no_data(member: Client) -> None:
     await make_target(member)
     (target,) = (await member.get("/v1/targets?expand=summary")).json()["items"]

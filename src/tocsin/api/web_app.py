@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from tocsin.api.answers import is_current
+from tocsin.api.answers import accepted_encodings, is_current
 from tocsin.api.problems import problem
 
 PAGE: Final = "index.html"
@@ -82,7 +82,7 @@ class WebApp:
 def _sent(file: Path, headers: Headers, cache_control: str) -> Response:
     media_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
     kept = {"Cache-Control": cache_control, "Vary": "Accept-Encoding"}
-    accepted = {part.split(";")[0].strip() for part in headers.get("accept-encoding", "").split(",")}
+    accepted = accepted_encodings(headers)
     for encoding, suffix in _ENCODINGS:
         packed = file.with_name(file.name + suffix)
         if encoding in accepted and packed.is_file():
