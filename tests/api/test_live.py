@@ -25,7 +25,7 @@ from tocsin.core.outcome import Result
 from tocsin.lib.vault import Vault
 from tocsin.pipeline import Pipeline
 from tocsin.store import access as store_access
-from tocsin.store.engine import Store
+from tocsin.store.engine import Store, StoreUnavailable
 
 
 @asynccontextmanager
@@ -179,6 +179,30 @@ async def test_another_sites_page_may_not_listen_with_our_cookie(address: str, s
         assert (await said(socket))["type"] == "initial"
 
 
+async def test_who_may_no_longer_look_is_sent_away(
+    address: str, keys: Keys, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "LOOK_AGAIN_S", 0.01)
+    async with watching(address, keys.read) as socket:
+        await said(socket)
+        with store.write() as conn:
+            for key in access.list_keys(conn, limit=10):
+                access.revoke_key(conn, key.id, now_ms=NOW_MS)
+        with pytest.raises(websockets.ConnectionClosed):
+            await said(socket)
+        assert socket.close_code == 4401
+
+
+async def test_without_a_database_it_says_to_come_again(
+    address: str, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(_: ApiContext) -> None:
+        raise StoreUnavailable
+
+    monkeypatch.setattr(live, "_taken", lost)
+    assert await closed_with(address, keys.read) == 1013
+
+
 async def test_one_that_is_too_slow_starts_over_with_the_whole(
     context: ApiContext, store: Store, vault: Vault, pipeline: Pipeline, clock: FakeClock
 ) -> None:
@@ -204,12 +228,30 @@ async def test_one_that_is_too_slow_starts_over_with_the_whole(
 
 
 async def test_a_stalled_database_ends_no_live_view(
-    address: str, keys: Keys, store: Store, vault: Vault, pipeline: Pipeline, clock: FakeClock
+    address: str,
+    keys: Keys,
+    store: Store,
+    vault: Vault,
+    pipeline: Pipeline,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shop = make(store, vault, "shop")
     async with watching(address, keys.read) as socket:
         await said(socket)
-        with store.write():
-            await asyncio.sleep(0)
-        pipeline.write([checked(shop, clock.now_ms(), Result.PASSED)])
+        looks = 0
+        taken = live._taken
+
+        def lost_once(context: ApiContext) -> Any:
+            nonlocal looks
+            looks += 1
+            if looks == 1:
+                raise StoreUnavailable
+            return taken(context)
+
+        monkeypatch.setattr(live, "_taken", lost_once)
+        for number in range(2):
+            pipeline.write([checked(shop, clock.now_ms() + number, Result.PASSED)])
+            while looks <= number:  # noqa: ASYNC110 - the view is not the test's to wake
+                await asyncio.sleep(0.01)
         assert (await said(socket))["type"] == "changes"

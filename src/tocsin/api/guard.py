@@ -146,6 +146,11 @@ SECURITY_SCHEMES: Final = {
 }
 
 
+def needs(scope: Scope) -> dict[str, Any]:
+    """For ``openapi_extra=``: how the document says what a route asks for."""
+    return {"security": [{name: []} for name in SECURITY_SCHEMES], "x-scope": scope}
+
+
 class GuardedRoute(APIRoute):
     """Asks for a scope before anything else happens: ``read`` to look, ``write`` to change."""
 
@@ -160,11 +165,7 @@ class GuardedRoute(APIRoute):
         statuses = {400, 500, 503}
         if self.scope is not None:
             statuses |= {401, 403}
-            security: dict[str, Any] = {
-                "security": [{name: []} for name in SECURITY_SCHEMES],
-                "x-scope": self.scope,
-            }
-            kwargs["openapi_extra"] = security | (kwargs.get("openapi_extra") or {})
+            kwargs["openapi_extra"] = needs(self.scope) | (kwargs.get("openapi_extra") or {})
         if "{" in path:
             statuses.add(404)
         if methods & {"POST", "PUT", "PATCH"}:

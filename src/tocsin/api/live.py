@@ -36,6 +36,8 @@ BACKLOG: Final = 8
 """A watcher this many messages behind is sent a fresh whole instead."""
 MOST_TRANSITIONS: Final = 100
 MOST_WATCHERS: Final = 1000
+LOOK_AGAIN_S: Final = 60.0
+"""How often it is asked again whether a watcher may."""
 _encode = msgspec.json.Encoder().encode
 
 # Close codes of RFC 6455; those from 4000 are an application's own.
@@ -192,24 +194,43 @@ def _brief(standing: Standing) -> dict[str, Any]:
 async def serve(websocket: WebSocket) -> None:
     """``/ws``: the whole first, then changes; ``{"type": "ping"}`` is answered ``{"type": "pong"}``.
 
-    Closed with 4401 for nobody, 4403 for another page's script or a key that may not read.
+    Closed with 4401 for nobody, 4403 for another page's script or a key that may not read; also later, when the
+    session ends or the key is revoked.
     """
-    refusal = await _refusal(websocket)
     await websocket.accept()
+    refusal = await _refusal(websocket)
     if refusal is not None:
         await websocket.close(*refusal)
         return
     live: LiveView = websocket.app.state.live
-    async with live.watching() as watcher:
-        if watcher is None:
-            await websocket.close(TOO_MANY, "too many are watching")
-            return
-        try:
+    try:
+        async with live.watching() as watcher:
+            if watcher is None:
+                await websocket.close(TOO_MANY, "too many are watching")
+                return
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(_send(websocket, watcher))
                 tasks.create_task(_answer(websocket))
-        except* (WebSocketDisconnect, RuntimeError):
-            pass  # it went away, in the middle of a message or between two
+                tasks.create_task(_look_again(websocket))
+    except* _Refused as refused:
+        await websocket.close(*refused.exceptions[0].args)
+    except* StoreError:
+        await websocket.close(TOO_MANY, "the database is busy or away")
+    except* WebSocketDisconnect:
+        pass  # it went away
+
+
+class _Refused(Exception):
+    """With a close code and a reason."""
+
+
+async def _look_again(websocket: WebSocket) -> None:
+    """Nobody goes on listening with what no longer lets in."""
+    while True:
+        await asyncio.sleep(LOOK_AGAIN_S)
+        refusal = await _refusal(websocket)
+        if refusal is not None and refusal[0] != TOO_MANY:
+            raise _Refused(*refusal)
 
 
 async def _refusal(websocket: WebSocket) -> tuple[int, str] | None:

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from tocsin.api import models
 from tocsin.api.answers import answer
 from tocsin.api.context import ApiContext
-from tocsin.api.guard import Context, OpenRoute, authorize, problem_answers
+from tocsin.api.guard import Context, OpenRoute, authorize, needs, problem_answers
 from tocsin.core.decide import Verdict
 from tocsin.lib.metrics import REGISTRY
 from tocsin.lib.threads import Threads
@@ -96,7 +96,7 @@ async def ready(request: Request) -> Response:
     summary="Prometheus metrics",
     response_class=Response,
     responses=problem_answers(401, 403) | {200: {"content": {"text/plain": {}}}},
-    openapi_extra={"x-scope": "read"},
+    openapi_extra=needs("read"),
 )
 async def metrics(request: Request, context: Context) -> Response:
     """Needs the scope `read`, unless the setting `metrics_public` opens it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Query, Request
@@ -212,21 +213,22 @@ def _tallies(counts: Sequence[tuple[str, int]]) -> Response:
 
 
 @catalog_router.get("/kinds", summary="Kinds of targets, with what their forms need", response_model=models.Kinds)
-def list_kinds() -> Response:
-    return answer(
-        listing(
-            [
-                {
-                    "kind": probe.kind,
-                    "title": probe.title,
-                    "variables": {name: kind.value for name, kind in probe.variables.items()},
-                    "default_assert": list(probe.default_assertions),
-                    "schema": targets.WRITE_MODELS[probe.kind].model_json_schema(by_alias=True),
-                }
-                for probe in PROBES.values()
-            ]
-        )
-    )
+def list_kinds(request: Request) -> Response:
+    return tagged_answer(request, listing(_kinds()))
+
+
+@cache
+def _kinds() -> list[dict[str, Any]]:
+    return [
+        {
+            "kind": probe.kind,
+            "title": probe.title,
+            "variables": {name: kind.value for name, kind in probe.variables.items()},
+            "default_assert": list(probe.default_assertions),
+            "schema": targets.WRITE_MODELS[probe.kind].model_json_schema(by_alias=True),
+        }
+        for probe in PROBES.values()
+    ]
 
 
 # ── as answered ───────────────────────────────────────────────────────────────────────────────────────

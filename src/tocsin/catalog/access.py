@@ -127,7 +127,8 @@ def _digest(token: str) -> bytes:
 
 
 def open_session(conn: Connection, user: UserRow, *, now_ms: int) -> str:
-    """A new session's token: 256 random bits, stored only as a hash."""
+    """A new session's token: 256 random bits, stored only as a hash. Sessions that have run out are cleared away."""
+    store_access.delete_expired_sessions(conn, now_ms=now_ms)
     token = secrets.token_urlsafe(32)
     store_access.insert_session(
         conn, token_hash=_digest(token), user_id=user.id, at_ms=now_ms, expires_ms=now_ms + SESSION_MS
