@@ -35,12 +35,6 @@ def milliseconds(duration_us: float | None) -> float | None:
     return None if duration_us is None else round(duration_us / 1000, 3)
 
 
-def seconds(duration_ms: int) -> float | int:
-    """A whole number where it is one."""
-    whole, rest = divmod(duration_ms, 1000)
-    return duration_ms / 1000 if rest else whole
-
-
 def phases(
     dns_us: float | None,
     connect_us: float | None,

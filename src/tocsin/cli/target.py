@@ -305,7 +305,7 @@ def list_targets(
                 verdict_sign(_word(listed)),
                 listed.row.name,
                 listed.row.kind,
-                targets.endpoint(listed.row),
+                listed.row.endpoint,
                 f"{listed.row.interval_ms / 1000:g} s",
                 milliseconds(listed.headline.last_latency_us if listed.headline else None),
                 when(listed.headline.last_at_ms if listed.headline else None, now_ms),

@@ -54,10 +54,6 @@ def user_by_name(conn: Connection, name: str) -> UserRow | None:
     return _user(conn.execute(select(*_USER_COLUMNS).where(U.name == name)).one_or_none())
 
 
-def user_by_id(conn: Connection, user_id: int) -> UserRow | None:
-    return _user(conn.execute(select(*_USER_COLUMNS).where(U.id == user_id)).one_or_none())
-
-
 def _user(found: Any) -> UserRow | None:
     return None if found is None else UserRow(*found)
 

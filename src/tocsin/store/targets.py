@@ -178,10 +178,6 @@ def changed_since(conn: Connection, revision: int) -> list[FullTargetRow]:
     return [_full_row(row) for row in found]
 
 
-def count(conn: Connection) -> int:
-    return conn.execute(select(func.count()).select_from(tables.targets).where(T.deleted_ms.is_(None))).scalar_one()
-
-
 # ── pages ─────────────────────────────────────────────────────────────────────────────────────────────
 
 Sort = Literal["name", "-name", "created", "-created", "verdict", "latency", "-latency"]
@@ -300,10 +296,6 @@ def names(conn: Connection, target_ids: Collection[int]) -> dict[int, str]:
     """Also of targets deleted but not yet cleared away."""
     statement = select(T.id, T.name).where(fast.among(conn, T.id, target_ids))
     return dict(fast.fetch(conn, statement))
-
-
-def live_ids(conn: Connection) -> list[int]:
-    return list(conn.execute(select(T.id).where(T.deleted_ms.is_(None)).order_by(T.id)).scalars())
 
 
 def tag_counts(conn: Connection) -> list[tuple[str, int]]:
