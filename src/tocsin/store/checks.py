@@ -6,8 +6,6 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Select, and_, func, select, tuple_
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import IntegrityError
 
 from tocsin.store import fast
 from tocsin.store.tables import checks, late_checks, rollup_marks
@@ -38,6 +36,7 @@ class CheckRow(NamedTuple):
 
 _COLUMNS: Final = CheckRow._fields
 _SELECTED: Final = tuple(checks.c[name] for name in _COLUMNS)
+_HELD_MARK: Final = select(rollup_marks.c.through_ms).where(rollup_marks.c.name == HOURS).with_for_update(read=True)
 _LATE_COLUMNS: Final = tuple(column.name for column in late_checks.c if column.name != "id")
 
 CheckKey = tuple[int, int, int]
@@ -53,14 +52,8 @@ def insert_many(conn: Connection, rows: Sequence[CheckRow]) -> int:
     """
     if not rows:
         return 0
-    mark = select(rollup_marks.c.through_ms).where(rollup_marks.c.name == HOURS).with_for_update(read=True)
-    folded_ms: int = conn.execute(mark).scalar_one()
-    new: Sequence[CheckRow] = rows
-    try:
-        with conn.begin_nested():
-            fast.insert_many(conn, checks, _COLUMNS, rows)
-    except IntegrityError:
-        new = _insert_new(conn, rows)
+    folded_ms: int = conn.execute(_HELD_MARK).scalar_one()
+    new = fast.insert_new(conn, checks, _COLUMNS, rows)
     late = [row for row in new if row.at_ms < folded_ms]
     fast.insert_many(conn, late_checks, _LATE_COLUMNS, [[getattr(row, name) for name in _LATE_COLUMNS] for row in late])
     return len(new)
@@ -112,25 +105,6 @@ def latest(conn: Connection, target_ids: Collection[int]) -> dict[int, CheckRow]
         newest, and_(checks.c.target_id == newest.c.target_id, checks.c.at_ms == newest.c.at_ms)
     )
     return {row.target_id: row for row in _rows(conn, statement)}
-
-
-def _insert_new(conn: Connection, rows: Sequence[CheckRow]) -> list[CheckRow]:
-    """The tolerant way, for a batch in which some slot is recorded already; yields the rows that were new."""
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
-    new: list[CheckRow] = []
-    for begin in range(0, len(rows), _ROWS_PER_INSERT):
-        part = {_key(row): row for row in reversed(rows[begin : begin + _ROWS_PER_INSERT])}
-        statement = (
-            insert(checks)
-            .values([row._asdict() for row in part.values()])
-            .on_conflict_do_nothing()
-            .returning(checks.c.target_id, checks.c.at_ms, checks.c.location_id)
-        )
-        new.extend(part[target_id, at_ms, location_id] for target_id, at_ms, location_id in conn.execute(statement))
-    return new
-
-
-_ROWS_PER_INSERT: Final = 500
 
 
 def _key(row: CheckRow) -> CheckKey:

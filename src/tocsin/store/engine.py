@@ -214,7 +214,12 @@ def _sqlite_engine(
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=busy_timeout_s,
-        connect_args={"timeout": busy_timeout_s, "check_same_thread": False, "isolation_level": None},
+        connect_args={
+            "timeout": busy_timeout_s,
+            "check_same_thread": False,
+            "isolation_level": None,
+            "cached_statements": 512,
+        },
     )
 
     def configure(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:

@@ -7,10 +7,10 @@ seconds. Therefore rows go in by the hundreds per statement, and come out as one
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 
 import msgspec
 import numpy as np
@@ -35,6 +35,7 @@ from sqlalchemy import (
     func,
     select,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.types import TypeEngine
@@ -42,10 +43,12 @@ from sqlalchemy.types import TypeEngine
 if TYPE_CHECKING:
     import psycopg
 
+Row = TypeVar("Row", bound=Sequence[object])
 Rows = Select[*tuple[Any, ...]] | CompoundSelect[*tuple[Any, ...]]
 
-_ROWS_PER_STATEMENT: Final = (500, 100, 20, 1)
-"""Few sizes, so that the driver keeps every prepared statement. 500 rows of 17 columns stay below SQLite's 32,766."""
+_ROWS_PER_STATEMENT: Final = (500, 100, 20)
+"""Few sizes (and what is left, below 20), so that the driver keeps every prepared statement. 500 rows of 17 columns
+stay below SQLite's 32,766 values."""
 
 
 def insert_many(conn: Connection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -56,18 +59,29 @@ def insert_many(conn: Connection, table: Table, columns: Sequence[str], rows: Se
     if not rows:
         return
     if conn.dialect.name == "sqlite":
-        _in_statements(conn, table.name, tuple(columns), "", rows)
+        for part in _parts(rows):
+            _insert_values(conn, table, columns, part)
         return
-    from psycopg import IntegrityError as DriverIntegrityError
+    _copy(conn, table, columns, rows)
 
-    statement = f"COPY {table.name} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
+
+def insert_new(conn: Connection, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> list[Row]:
+    """As ``insert_many``; a row whose primary key exists, or comes twice, is left out. Yields those that were new."""
+    if conn.dialect.name == "sqlite":
+        new: list[Row] = []
+        for part in _parts(rows):
+            try:
+                _insert_values(conn, table, columns, part)
+                new.extend(part)
+            except IntegrityError:  # undoes this statement only
+                new.extend(_insert_missing(conn, table, columns, part))
+        return new
     try:
-        with _cursor(conn) as cursor, cursor.copy(statement.encode()) as copy:
-            copy.set_types([_postgresql_type(table.c[name]) for name in columns])
-            for row in rows:
-                copy.write_row(row)
-    except DriverIntegrityError as error:
-        raise IntegrityError(statement, None, error) from error
+        with conn.begin_nested():
+            _copy(conn, table, columns, rows)
+        return list(rows)
+    except IntegrityError:
+        return [row for part in _parts(rows) for row in _insert_missing(conn, table, columns, part)]
 
 
 def upsert_many(conn: Connection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -77,7 +91,8 @@ def upsert_many(conn: Connection, table: Table, columns: Sequence[str], rows: Se
     key = tuple(column.name for column in table.primary_key)
     on_conflict = _on_conflict(tuple(columns), key)
     if conn.dialect.name == "sqlite":
-        _in_statements(conn, table.name, tuple(columns), on_conflict, rows)
+        for part in _parts(rows):
+            _insert_values(conn, table, columns, part, on_conflict)
         return
     arrays = ", ".join(f"%s::{_postgresql_type(table.c[name])}[]" for name in columns)
     statement = f"INSERT INTO {table.name} ({', '.join(columns)}) SELECT * FROM unnest({arrays}){on_conflict}"  # noqa: S608
@@ -160,18 +175,50 @@ def _array(ids: Collection[int]) -> BindParameter[Any]:
 _ROWS: Final = msgspec.json.Decoder(list[tuple[Any, ...]])
 
 
-def _in_statements(
-    conn: Connection, table: str, columns: tuple[str, ...], on_conflict: str, rows: Sequence[Sequence[object]]
-) -> None:
+def _parts(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
     begin = 0
     for size in _ROWS_PER_STATEMENT:
         while len(rows) - begin >= size:
-            values = tuple(chain.from_iterable(rows[begin : begin + size]))
-            conn.exec_driver_sql(_values_statement(table, columns, size, on_conflict), values)
+            yield rows[begin : begin + size]
             begin += size
+    if begin < len(rows):
+        yield rows[begin:]
 
 
-@lru_cache(maxsize=64)
+def _insert_values(
+    conn: Connection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[object]], on_conflict: str = ""
+) -> None:
+    statement = _values_statement(table.name, tuple(columns), len(rows), on_conflict)
+    conn.exec_driver_sql(statement, tuple(chain.from_iterable(rows)))
+
+
+def _insert_missing(conn: Connection, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> list[Row]:
+    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    key = [columns.index(column.name) for column in table.primary_key]
+    by_key = {tuple(row[index] for index in key): row for row in reversed(rows)}
+    statement = (
+        insert(table)
+        .values([dict(zip(columns, row, strict=True)) for row in by_key.values()])
+        .on_conflict_do_nothing()
+        .returning(*table.primary_key)
+    )
+    return [by_key[tuple(found)] for found in conn.execute(statement)]
+
+
+def _copy(conn: Connection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    from psycopg import IntegrityError as DriverIntegrityError
+
+    statement = f"COPY {table.name} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
+    try:
+        with _cursor(conn) as cursor, cursor.copy(statement.encode()) as copy:
+            copy.set_types([_postgresql_type(table.c[name]) for name in columns])
+            for row in rows:
+                copy.write_row(row)
+    except DriverIntegrityError as error:
+        raise IntegrityError(statement, None, error) from error
+
+
+@lru_cache(maxsize=256)
 def _values_statement(table: str, columns: tuple[str, ...], size: int, on_conflict: str) -> str:
     row = f"({', '.join('?' * len(columns))})"
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * size)}{on_conflict}"  # noqa: S608

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, select
-from sqlalchemy.dialects.postgresql import insert
+import msgspec
+from sqlalchemy import BigInteger, Connection, Text, and_, bindparam, case, func, select
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from tocsin.core.decide import State, Verdict
 from tocsin.core.outcome import StateKey, Subject
@@ -77,17 +78,43 @@ def _read_group(
     conn: Connection, group: tuple[str, str, int], ids: Sequence[int], *, held: bool
 ) -> dict[StateKey, State]:
     kind, rule, location_id = group
-    statement = (
-        select(*_SELECTED)
-        .where(
-            and_(states.c.subject_kind == kind, states.c.rule == rule, states.c.location_id == location_id),
-            fast.among(conn, states.c.subject_id, ids),
+    asked = {"kind": kind, "rule": rule, "location_id": location_id}
+    found: Iterable[tuple[int, State]]
+    if conn.dialect.name == "sqlite":
+        text: str = conn.execute(_READ_TEXT, asked | {"ids": _TO_TEXT.encode(ids).decode()}).scalar_one()
+        found = _FROM_TEXT.decode(text)
+    else:
+        rows = conn.execute(_READ_HELD if held else _READ, asked | {"ids": ids})
+        found = ((row[0], State._make((_VERDICTS[row[1]], *row[2:]))) for row in rows)
+    return {StateKey(Subject(kind, subject_id), rule, location_id): state for subject_id, state in found}
+
+
+# Built once: making a statement takes longer than reading a few states with it.
+_GROUP: Final = and_(
+    states.c.subject_kind == bindparam("kind"),
+    states.c.rule == bindparam("rule"),
+    states.c.location_id == bindparam("location_id"),
+)
+_FIELDS: Final = tuple(states.c[name] for name in _HELD)
+_READ: Final = (
+    select(states.c.subject_id, *_FIELDS)
+    .where(_GROUP, states.c.subject_id == func.any(bindparam("ids", type_=ARRAY(BigInteger))))
+    .order_by(states.c.subject_id)
+)
+_READ_HELD: Final = _READ.with_for_update()
+_READ_TEXT: Final = select(
+    func.json_group_array(
+        func.json_array(
+            states.c.subject_id,
+            func.json_array(*_FIELDS[:-1], func.json(case((states.c.held, "true"), else_="false"))),
         )
-        .order_by(states.c.subject_id)
     )
-    if held:
-        statement = statement.with_for_update()
-    return dict(_item(row) for row in fast.fetch(conn, statement))
+).where(
+    _GROUP,
+    states.c.subject_id.in_(select(func.json_each(bindparam("ids", type_=Text)).table_valued("value").c.value)),
+)
+_TO_TEXT: Final = msgspec.json.Encoder()
+_FROM_TEXT: Final = msgspec.json.Decoder(list[tuple[int, State]])
 
 
 def _make(conn: Connection, group: tuple[str, str, int], ids: Sequence[int]) -> None:
