@@ -137,6 +137,7 @@ def seed(tocsin: Tocsin, urls: Sequence[str], *, count: int, interval_s: float, 
         copies = (
             row
             | {
+                "endpoint": f"{urls[number % len(urls)]}{number}",
                 "id": row["id"] + number,
                 "name": f"target {number}",
                 "slug": f"target-{number}",

@@ -7,11 +7,21 @@ PATH="$PWD/.venv/bin:$PATH"
 export PATH
 failed=
 
+said=$(mktemp)
+trap 'rm -f "$said"' EXIT
+
+# A check that passes says so in one line; one that fails is heard out.
 section() {
     title=$1
     shift
     printf '\n── %s\n' "$title"
-    "$@" || failed="$failed${failed:+, }$title"
+    began=$(date +%s)
+    if "$@" >"$said" 2>&1; then
+        printf 'fine, %s s\n' "$(($(date +%s) - began))"
+    else
+        cat "$said"
+        failed="$failed${failed:+, }$title"
+    fi
 }
 
 section format ruff format --check --quiet src tests bench
@@ -21,11 +31,14 @@ section imports lint-imports --no-cache --no-logo
 section web npm --prefix web run --silent check
 
 if [ "$1" = all ]; then
-    section chromium scripts/chromium.sh
+    scripts/chromium.sh || failed="$failed${failed:+, }chromium"
     printf '\n── tests: unit, contract, acceptance, browser\n'
     [ -z "$failed" ] || printf 'Failed so far: %s\n' "$failed"
     # Whole files to each worker: what a file shares (a database, a server) is then made once.
     pytest -n 2 --dist loadfile --quiet || failed="$failed${failed:+, }tests"
 fi
 
-[ -z "$failed" ] || exit 1
+if [ -n "$failed" ]; then
+    echo "Failed: $failed" >&2
+    exit 1
+fi
