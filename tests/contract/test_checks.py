@@ -113,14 +113,6 @@ def test_one_may_ask_for_some_results_only(store: Store) -> None:
     assert [row.at_ms for row in found] == [3, 1]
 
 
-def test_one_check_and_the_newest_of_each_target(store: Store) -> None:
-    add(store, check(1, 5), check(1, 7), check(2, 6), check(3, 9))
-    with store.read() as conn:
-        assert checks.get(conn, (1, 5, 1)) == check(1, 5)
-        assert checks.get(conn, (1, 6, 1)) is None
-        assert checks.latest(conn, [1, 2, 4]) == {1: check(1, 7), 2: check(2, 6)}
-
-
 def test_evidence_is_kept_as_it_was_said(store: Store) -> None:
     document = {"body": "ü" * 2_000, "headers": [["a", "b"]], "deep": {"n": 1.5, "none": None}}
     with store.write() as conn:

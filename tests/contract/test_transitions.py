@@ -67,15 +67,6 @@ def test_pages_join_up_without_a_gap_or_a_repeat(store: Store) -> None:
     assert [found.transition.at_ms for found in whole] == [400, 300, 200, 200, 200, 100]
 
 
-def test_the_one_standing_before_a_time(store: Store) -> None:
-    add(store, change(1, 100), change(1, 200, DOWN, UP))
-    with store.read() as conn:
-        standing = transitions.last_before(conn, key(1).subject, REACHABLE, 200)
-        assert standing is not None
-        assert (standing.transition.at_ms, standing.ended_ms) == (100, 200)
-        assert transitions.last_before(conn, key(1).subject, REACHABLE, 100) is None
-
-
 def test_the_newest_of_all(store: Store) -> None:
     add(store, change(1, 100), change(2, 300), change(3, 200, rule=CERTIFICATE))
     with store.read() as conn:

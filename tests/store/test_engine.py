@@ -148,7 +148,7 @@ def test_writers_take_turns_in_the_order_they_came(path: Path) -> None:
     with store.write():
         for number, thread in enumerate(threads, start=1):
             thread.start()
-            while store.writers_waiting < number:
+            while len(store._writers._waiting) < number:
                 pass
     for thread in threads:
         thread.join()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Select, and_, func, select, tuple_
+from sqlalchemy import Connection, Select, select, tuple_
 
 from tocsin.store import fast
 from tocsin.store.tables import checks, late_checks, rollup_marks
@@ -84,37 +84,5 @@ def of_target(
     return _rows(conn, statement)
 
 
-def get(conn: Connection, key: CheckKey) -> CheckRow | None:
-    """One check, or None."""
-    target_id, at_ms, location_id = key
-    statement = select(*_SELECTED).where(
-        checks.c.target_id == target_id, checks.c.at_ms == at_ms, checks.c.location_id == location_id
-    )
-    return next(iter(_rows(conn, statement)), None)
-
-
-def latest(conn: Connection, target_ids: Collection[int]) -> dict[int, CheckRow]:
-    """The newest check of each target that has one, from whichever location."""
-    newest = (
-        select(checks.c.target_id, func.max(checks.c.at_ms).label("at_ms"))
-        .where(fast.among(conn, checks.c.target_id, target_ids))
-        .group_by(checks.c.target_id)
-        .subquery()
-    )
-    statement = select(*_SELECTED).join(
-        newest, and_(checks.c.target_id == newest.c.target_id, checks.c.at_ms == newest.c.at_ms)
-    )
-    return {row.target_id: row for row in _rows(conn, statement)}
-
-
-def _key(row: CheckRow) -> CheckKey:
-    return row.target_id, row.at_ms, row.location_id
-
-
 def _rows(conn: Connection, statement: Select[Any]) -> list[CheckRow]:
     return [CheckRow(*row) for row in fast.fetch(conn, statement)]
-
-
-def keys_of(rows: Iterable[CheckRow]) -> list[CheckKey]:
-    """Their keys, for ``evidence.known``."""
-    return [_key(row) for row in rows]

@@ -82,11 +82,6 @@ class Store:
         """For people to read (doctor, logs); no code may branch on it."""
         return "sqlite" if self._writer.dialect.name == "sqlite" else "postgresql"
 
-    @property
-    def writers_waiting(self) -> int:
-        """How many threads of this process wait for their turn to write; always 0 where writers need not take turns."""
-        return self._writers.waiting
-
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A read-only transaction: one unchanging snapshot. Raises StoreBusy or StoreUnavailable."""
@@ -157,10 +152,6 @@ class _FairLock:
         self._guard = threading.Lock()
         self._held = False
         self._waiting: deque[threading.Event] = deque()
-
-    @property
-    def waiting(self) -> int:
-        return len(self._waiting)
 
     @contextmanager
     def held(self, timeout_s: float) -> Iterator[None]:

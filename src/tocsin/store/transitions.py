@@ -32,7 +32,7 @@ class StoredTransition(NamedTuple):
 
 _later = transitions.alias("later")
 _ended_ms: Final = (
-    select(func.min(_later.c.at_ms))
+    select(_later.c.at_ms)
     .where(
         _later.c.subject_kind == transitions.c.subject_kind,
         _later.c.subject_id == transitions.c.subject_id,
@@ -40,6 +40,8 @@ _ended_ms: Final = (
         _later.c.location_id == transitions.c.location_id,
         tuple_(_later.c.at_ms, _later.c.id) > tuple_(transitions.c.at_ms, transitions.c.id),
     )
+    .order_by(_later.c.at_ms, _later.c.id)
+    .limit(1)
     .correlate(transitions)
     .scalar_subquery()
     .label("ended_ms")
@@ -100,12 +102,6 @@ def of_subject(
     """A subject's transitions that began in [from_ms, to_ms), newest first; ``rule`` None: under every rule."""
     statement = _of(subject, rule).where(transitions.c.at_ms >= from_ms, transitions.c.at_ms < to_ms)
     return _page(conn, statement, limit, before)
-
-
-def last_before(conn: Connection, subject: Subject, rule: str, at_ms: int) -> StoredTransition | None:
-    """The transition that was standing at ``at_ms``: the newest that began before it, or None."""
-    statement = _of(subject, rule).where(transitions.c.at_ms < at_ms)
-    return next(iter(_page(conn, statement, 1, None)), None)
 
 
 def recent(
