@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import sqlite3
+import threading
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
 
@@ -207,6 +210,44 @@ async def test_stopping_loses_no_finished_check(watching: Watching) -> None:
         async with watching.working():
             await until(lambda: len(asked) >= 75)
     assert sum(len(watching.rows(n)) for n in range(1, 51)) == len(asked)
+
+
+@contextmanager
+def thinking(seconds: float) -> Iterator[str]:
+    """A service on threads of its own that takes so long to answer."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            time.sleep(seconds)
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Quiet: the test's own output matters."""
+
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 512  # with the default of 5 the system drops connections, and rightly that is a failure
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+async def test_a_worker_without_processor_time_lays_timeouts_to_itself(watching: Watching) -> None:
+    with thinking(0.3) as url:
+        watching.put(*(target(n, url=url, timeout_ms=500) for n in range(1, 21)))
+        async with watching.working():
+            await until(lambda: len(watching.rows(20)) > 0)
+            for _ in range(3):
+                time.sleep(0.9)  # noqa: ASYNC251 - nothing on this loop runs, as on a machine that is overloaded
+                await asyncio.sleep(0.3)
+    rows = [row for n in range(1, 21) for row in watching.rows(n)]
+    assert [row for row in rows if row.result == Result.FAILED] == []
+    assert any("too little processor time" in (row.error or "") for row in rows)
 
 
 class UnsteadyClock(SystemClock):

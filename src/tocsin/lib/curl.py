@@ -37,6 +37,10 @@ class Watch(Protocol):
 
     def close(self) -> None: ...
 
+    def behind_s(self) -> float:
+        """For how long there have been more ready sockets than could be served at once; 0 while all are served."""
+        ...
+
 
 class EpollWatch(Watch):
     """An epoll set of our own, of which the loop watches the one descriptor: for short-lived sockets that saves a
@@ -47,7 +51,11 @@ class EpollWatch(Watch):
         self._serve = serve
         self._epoll = select.epoll()
         self._wanted: dict[int, int] = {}
+        self._behind_since: float | None = None
         loop.add_reader(self._epoll.fileno(), self._ready)
+
+    def behind_s(self) -> float:
+        return 0.0 if self._behind_since is None else self._loop.time() - self._behind_since
 
     def close(self) -> None:
         self._loop.remove_reader(self._epoll.fileno())
@@ -70,11 +78,16 @@ class EpollWatch(Watch):
             self._epoll.unregister(fd)
 
     def _ready(self) -> None:
+        ready = self._epoll.poll(0, _AT_ONCE)
+        if len(ready) < _AT_ONCE:
+            self._behind_since = None
+        elif self._behind_since is None:
+            self._behind_since = self._loop.time()
         # Hang-ups and errors come unasked and count as readable and writable: libcurl finds out which.
         self._serve(
             [
                 (fd, (events & select.EPOLLIN) | (events & select.EPOLLOUT) >> 1 or _READABLE | _WRITABLE)
-                for fd, events in self._epoll.poll(0, _AT_ONCE)
+                for fd, events in ready
             ]
         )
 
@@ -86,6 +99,10 @@ class LoopWatch(Watch):
         self._loop = loop
         self._serve = serve
         self._wanted: dict[int, int] = {}
+
+    def behind_s(self) -> float:
+        """The loop serves every ready socket in each turn; how late its turns are is for others to see."""
+        return 0.0
 
     def close(self) -> None:
         for fd in list(self._wanted):
@@ -129,6 +146,10 @@ class CurlDriver:
     def __len__(self) -> int:
         """How many transfers are under way."""
         return len(self._under_way)
+
+    def behind_s(self) -> float:
+        """For how long transfers have been waiting for us rather than for the other side; 0 while none does."""
+        return self._watch.behind_s()
 
     def close(self) -> None:
         """Ends what is under way: those who wait for it are cancelled. Closing again does nothing."""

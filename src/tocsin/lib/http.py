@@ -158,6 +158,10 @@ class HttpEngine:
             exchange.curl.close()
         self._idle.clear()
 
+    def behind_s(self) -> float:
+        """For how long fetches have been waiting for this process rather than for the other side."""
+        return self._driver.behind_s()
+
     async def fetch(self, request: HttpRequest, *, timeout_s: float | None = None) -> HttpReply:
         """The reply, whatever its status. ``timeout_s`` overrides the request's own.
 

@@ -28,6 +28,7 @@ from tocsin.lib.threads import TaskSet, Threads
 from tocsin.pipeline import Entry, Pipeline, Settled
 from tocsin.probes.frame import CertificateStanding, Examination, Prepared, examine, prepare
 from tocsin.services.worker.agenda import Agenda, Due, SlotClock
+from tocsin.services.worker.lag import LoopLag
 from tocsin.services.worker.recorder import Recorder
 from tocsin.store.certificates import Chain
 from tocsin.store.checks import CheckRow
@@ -47,6 +48,16 @@ WRITE_S = 2.5
 SLACK_MS = 10_000
 """A target is due two intervals after its last check and this much later: a quick restart is not silence."""
 CLOCK_EVERY_S = 1.0
+BURST = 200
+"""So many checks are started in one turn of the loop; then the answers that came meanwhile have their turn."""
+BUSY_S = 0.05
+"""A loop this far behind gets only a few new checks at a time, so that those under way are still measured honestly.
+What cannot be done then shows as lateness and missed slots, not as slow or failing targets."""
+FEW = 10
+AGAIN_S = 0.01
+BUSY_SHARE = 0.25
+"""A failure that a lost network would explain is doubted when the loop was late for this share of the timeout."""
+TOO_BUSY = "nothing measured: this worker got too little processor time"
 LOST_NETWORK = "nothing measured: this worker has lost its own network"
 
 log = get_logger("worker")
@@ -123,7 +134,6 @@ class Worker:
         """
         self._limit = min(self._settings.max_concurrent, _open_files() - 200)
         self._canary_lock = asyncio.Lock()
-        self._timer: asyncio.Handle = asyncio.get_running_loop().call_soon(self._tick)
         self._checks = TaskSet(_report)
         reading = Threads("worker-read", 1)
         writing = Threads("worker-write", 1)
@@ -133,6 +143,8 @@ class Worker:
         try:
             async with self._open_network() as network:
                 self._network = network
+                self._lag = LoopLag(asyncio.get_running_loop(), network.http.behind_s)
+                self._timer: asyncio.Handle = asyncio.get_running_loop().call_soon(self._tick)
                 loops = TaskSet(_report)
                 recording = loops.start(self._recorder.run())
                 loops.start(self._follow_targets(reading))
@@ -149,6 +161,7 @@ class Worker:
                 if len(self._recorder):
                     log.error("results could not be written before the end", results=len(self._recorder))
                 await loops.close()
+                self._lag.stop()
         finally:
             reading.close()
             writing.close()
@@ -220,14 +233,19 @@ class Worker:
         """Starts what is due and sets the timer for what is due next. A callback rather than a task: it runs for
         every slot, and waking a task costs a turn of the loop more."""
         self._waiting.extend(self._agenda.take(self._slots.now_ms()))
-        while self._waiting and len(self._checks) < self._limit:
+        busy = self._lag.now_s() > BUSY_S
+        for _ in range(min(len(self._waiting), self._limit - len(self._checks), FEW if busy else BURST)):
             self._start(self._waiting.popleft())
         metrics.CHECKS_UNDER_WAY.set(len(self._checks))
         self._timer.cancel()
+        if self._stopping:
+            return
+        loop = asyncio.get_running_loop()
         next_ms = self._agenda.next_ms()
-        if next_ms is not None and not self._stopping:
-            wait_s = max(0.0, (next_ms - self._slots.now_ms()) / 1000)
-            self._timer = asyncio.get_running_loop().call_later(wait_s, self._tick)
+        if self._waiting and len(self._checks) < self._limit:
+            self._timer = loop.call_later(AGAIN_S, self._tick) if busy else loop.call_soon(self._tick)
+        elif next_ms is not None:
+            self._timer = loop.call_later(max(0.0, (next_ms - self._slots.now_ms()) / 1000), self._tick)
 
     def _tick_soon(self) -> None:
         """Something changed what is due."""
@@ -262,29 +280,32 @@ class Worker:
     # ── one check ─────────────────────────────────────────────────────────────────────────────────
 
     async def _check(self, watch: _Watch, at_ms: int) -> None:
+        began_s = asyncio.get_running_loop().time()
         try:
             seen = await examine(watch.prepared, self._network)
-            lost = await self._network_lost(seen)
+            doubt = await self._doubt(seen, began_s, watch.prepared.timeout_s)
         finally:
             watch.under_way = False
             if self._waiting:
                 self._tick_soon()
         if self._watches.get(watch.target.id) is not watch:
             return  # changed, paused or deleted meanwhile
-        for entry in self._entries(watch, at_ms, seen, lost):
+        for entry in self._entries(watch, at_ms, seen, doubt):
             self._recorder.add(entry)
 
-    async def _network_lost(self, seen: Examination) -> bool:
-        """Whether what was seen must be laid to our own network. Only a failure that it would explain is doubted."""
+    async def _doubt(self, seen: Examination, began_s: float, timeout_s: float) -> str | None:
+        """Why what was seen must be laid to us. Only a failure that a lost network would explain is doubted."""
         judge = self._judge
         if seen.network_fault:
+            if self._lag.worst_since(began_s) > BUSY_SHARE * timeout_s:
+                return TOO_BUSY
             await self._ask_canary()
             judge.outcome(True)
-            return judge.lost
+            return LOST_NETWORK if judge.lost else None
         # Our own endpoints on the loopback answer without any network, so they say nothing about it.
         if judge.suspicious and not (seen.is_loopback and not self._settings.canary):
             judge.outcome(False)
-        return False
+        return None
 
     async def _ask_canary(self) -> None:
         async with self._canary_lock:
@@ -305,10 +326,10 @@ class Worker:
             await self._ask_canary()
             await asyncio.sleep(CANARY_FRESH_S * 2 if self._judge.suspicious else CANARY_EVERY_S)
 
-    def _entries(self, watch: _Watch, at_ms: int, seen: Examination, lost: bool) -> list[Entry]:
+    def _entries(self, watch: _Watch, at_ms: int, seen: Examination, doubt: str | None) -> list[Entry]:
         target = watch.target
-        result = Result.UNMEASURED if lost else graded(seen.result, seen.latency_us, target.policy)
-        error = f"{LOST_NETWORK} ({seen.error})" if lost else seen.error
+        result = Result.UNMEASURED if doubt else graded(seen.result, seen.latency_us, target.policy)
+        error = f"{doubt} ({seen.error})" if doubt else seen.error
         _COUNTED[result].inc()
         row = CheckRow(
             at_ms, target.id, seen.latency_us, *seen.phases, self._settings.location_id, int(result), error or None
