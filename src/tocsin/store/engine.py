@@ -67,7 +67,7 @@ class Store:
                 parsed, busy_timeout_s, pool_size, begin="BEGIN", cache_kib=4_096, query_only=True
             )
             # One connection writes, so its page cache and its prepared statements stay warm.
-            self._writer = _sqlite_engine(parsed, busy_timeout_s, 1, begin="BEGIN IMMEDIATE", cache_kib=65_536)
+            self._writer = _sqlite_engine(parsed, busy_timeout_s, 1, begin="BEGIN IMMEDIATE", cache_kib=16_384)
         elif parsed.get_backend_name() == "postgresql":
             server = _postgresql_engine(parsed, busy_timeout_s, connect_timeout_s, statement_timeout_s, pool_size)
             # A read is one snapshot: what it says about a mark and about the rows behind it belongs together.
