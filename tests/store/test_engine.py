@@ -192,6 +192,14 @@ def test_a_database_locked_by_another_process_is_busy_and_then_is_not(store: Sto
     assert names(store) == {"before", "after"}
 
 
+def test_a_write_begins_by_taking_the_lock(store: Store, path: Path) -> None:
+    """Reading first and taking it later would fail in the middle when somebody else wrote in between."""
+    other = Store(f"sqlite:///{path}", busy_timeout_s=0.05)
+    with other.write(), pytest.raises(StoreBusy), store.write():
+        pytest.fail("two writers at once")
+    other.close()
+
+
 # ── a full disk ───────────────────────────────────────────────────────────────────────────────────────
 
 
