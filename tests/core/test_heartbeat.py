@@ -76,6 +76,12 @@ def test_another_run_s_success_leaves_a_named_run_open_and_untimed() -> None:
     assert other.due_ms == at(600)
 
 
+def test_a_run_that_was_overdue_when_another_ended_is_not_waited_for_again() -> None:
+    stuck = hear(call(CallKind.START, 0, "a"), NOTHING, HOURLY)
+    other = hear(call(CallKind.SUCCESS, 700, "b"), stuck.memory, HOURLY)
+    assert other.due_ms == at(700 + 4200)
+
+
 @pytest.mark.parametrize("ending", [call(CallKind.SUCCESS, 5), call(CallKind.FAIL, 5), call(CallKind.FAIL, 5, "b")])
 def test_a_nameless_success_and_every_failure_end_the_open_run(ending: Call) -> None:
     started = hear(call(CallKind.START, 0, "a"), NOTHING, HOURLY)
@@ -146,5 +152,8 @@ def test_in_any_order_of_calls_the_due_time_follows_from_what_is_remembered(
             assert before.start.run_id == run_id
             assert memory.start is None
         bounds = [memory.ended_ms + 4_200_000] if memory.ended_ms is not None else []
-        bounds += [memory.start.at_ms + 600_000] if memory.start is not None else []
+        if memory.start is not None:
+            run_due_ms = memory.start.at_ms + 600_000
+            # A run that was overdue when another ended has been counted.
+            bounds += [run_due_ms] if memory.ended_ms is None or run_due_ms > memory.ended_ms else []
         assert heard.due_ms == min(bounds, default=None)

@@ -10,10 +10,10 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
-from tocsin.catalog import targets
+from tocsin.catalog import runs, targets
 from tocsin.catalog.errors import NotFound
 from tocsin.core.decide import State, Transition
-from tocsin.core.heartbeat import Call, CallKind, Memory, hear
+from tocsin.core.heartbeat import Call, CallKind, hear
 from tocsin.core.outcome import REACHABLE, Outcome, Result, StateKey, Subject
 from tocsin.core.schedule import Schedule
 from tocsin.core.target import TARGET
@@ -26,8 +26,6 @@ from tocsin.store.heartbeats import PingRow
 
 LARGEST_BODY_BYTES: Final = 10_000
 """How much of what a job sends is kept."""
-_REMEMBERED: Final = 100
-"""So many calls back is looked for a run that is still open."""
 
 
 class Caller(NamedTuple):
@@ -62,7 +60,7 @@ def receive(
     key = StateKey(Subject(TARGET, row.id), REACHABLE, store_targets.HEADLINE_LOCATION_ID)
     # Taken first: the state's row is ours until the end, so two calls at once are understood one after the other.
     state = store_states.read_many(conn, [key])[key]
-    heard = hear(call, _memory(conn, row.id, schedule), schedule)
+    heard = hear(call, runs.remembered(conn, row.id, schedule), schedule)
     store_heartbeats.insert_ping(
         conn,
         PingRow(
@@ -111,22 +109,22 @@ def receive(
 
 
 def _due_ms(due_ms: int | None, call: Call, state: State, schedule: Schedule) -> int | None:
-    """After a start. A time whose silence has been written already does not come again: then only this run is due."""
-    return call.at_ms + schedule.grace_ms if due_ms is None or due_ms <= state.last_at_ms else due_ms
+    """When a job is due after a start; ``due_ms`` is what its calls alone say.
+
+    What is overdue stays so until it is written. Otherwise a time that has passed was written already, or was put
+    off (nobody listened then), or did not count (the job was paused): what was expected until now stands, and the run
+    must end within the grace.
+    """
+    if state.due_ms is not None and state.due_ms < call.at_ms:
+        return state.due_ms
+    if due_ms is not None and due_ms > max(call.at_ms, state.last_at_ms):
+        return due_ms
+    run_due_ms = call.at_ms + schedule.grace_ms
+    return run_due_ms if state.due_ms is None else min(run_due_ms, state.due_ms)
 
 
 _LARGEST_LATENCY_US: Final = 2**31 - 1
 """35 minutes: what the column holds. The whole duration is with the call."""
-
-
-def _memory(conn: Connection, target_id: int, schedule: Schedule) -> Memory:
-    """What is remembered of a job, from its newest calls."""
-    kinds = (CallKind.START.value, CallKind.SUCCESS.value, CallKind.FAIL.value)
-    memory = Memory()
-    for ping in reversed(store_heartbeats.pings(conn, target_id, limit=_REMEMBERED, kinds=kinds)):
-        call = Call(CallKind(ping.kind), ping.at_ms, ping.run_id, ping.exit_code)
-        memory = hear(call, memory, schedule).memory
-    return memory
 
 
 def _evidence(reason: str, latency_us: int | None, call: Call, caller: Caller, body: bytes) -> dict[str, object]:

@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import to_jsonable_python
 from sqlalchemy import Connection
 
+from tocsin.catalog import runs
 from tocsin.catalog.errors import FieldError, Invalid, NotFound
 from tocsin.catalog.fields import (
     all_of,
@@ -29,8 +30,9 @@ from tocsin.catalog.fields import (
     with_kept_secrets,
 )
 from tocsin.core.decide import Policy, Transition
+from tocsin.core.heartbeat import due_ms as next_call_ms
 from tocsin.core.outcome import REACHABLE, Result, StateKey, Subject
-from tocsin.core.schedule import Schedule
+from tocsin.core.schedule import Schedule, next_due_ms
 from tocsin.core.schedule import describe as describe_schedule
 from tocsin.core.target import TARGET, Target
 from tocsin.lib.expressions import ExpressionError, compile_condition
@@ -427,7 +429,25 @@ def _rewrite(
     row = _row_of(checked, sealed, slug=old.slug, created_ms=old.created_ms, now_ms=now_ms, revision=revision)
     row = replace(row, id=old.id)
     store_targets.update_target(conn, row)
-    return Done(row, _turned(conn, old, row, pipeline))
+    transitions = _turned(conn, old, row, pipeline)
+    if row.settings != old.settings:
+        _expect_anew(conn, row, now_ms)
+    return Done(row, transitions)
+
+
+def _expect_anew(conn: Connection, row: TargetRow, now_ms: int) -> None:
+    """A job is expected by its new schedule at once; what it would have missed of it until now does not count."""
+    schedule = schedule_of(row)
+    if schedule is None:
+        return
+    key = _headline(row.id)
+    state = store_states.read_many(conn, [key])[key]
+    if state.due_ms is None or state.held:
+        return
+    due_ms = next_call_ms(runs.remembered(conn, row.id, schedule), schedule)
+    if due_ms is not None and due_ms <= now_ms:
+        due_ms = next_due_ms(schedule, now_ms)
+    store_states.write_many(conn, [(key, state._replace(due_ms=due_ms))])
 
 
 def _turned(conn: Connection, old: TargetRow, row: TargetRow, pipeline: Pipeline) -> Sequence[Transition]:
@@ -441,9 +461,12 @@ def _turned(conn: Connection, old: TargetRow, row: TargetRow, pipeline: Pipeline
 
 def _state_keys(conn: Connection, target_id: int) -> list[StateKey]:
     """Every state there is, and the headline's even before the first check, so that checks under way find it held."""
-    headline = StateKey(Subject(TARGET, target_id), REACHABLE, store_targets.HEADLINE_LOCATION_ID)
     known = [key for key, _ in store_states.for_targets(conn, [target_id])]
-    return list(dict.fromkeys([headline, *known]))
+    return list(dict.fromkeys([_headline(target_id), *known]))
+
+
+def _headline(target_id: int) -> StateKey:
+    return StateKey(Subject(TARGET, target_id), REACHABLE, store_targets.HEADLINE_LOCATION_ID)
 
 
 def _sealed(checked: Checked, vault: Vault) -> bytes | None:

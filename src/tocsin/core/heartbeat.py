@@ -106,10 +106,15 @@ def _ended(call: Call, memory: Memory, schedule: Schedule) -> Heard:
 
 
 def due_ms(memory: Memory, schedule: Schedule) -> int | None:
-    """When silence becomes a failure. A run that has begun must end within the grace."""
+    """When silence becomes a failure. A run that has begun must end within the grace.
+
+    A run whose time was over when another one ended has been a failure already, and is not waited for again.
+    """
     due = [next_due_ms(schedule, memory.ended_ms)]
     if memory.start is not None:
-        due.append(memory.start.at_ms + schedule.grace_ms)
+        run_due_ms = memory.start.at_ms + schedule.grace_ms
+        if memory.ended_ms is None or run_due_ms > memory.ended_ms:
+            due.append(run_due_ms)
     return min((at_ms for at_ms in due if at_ms is not None), default=None)
 
 
