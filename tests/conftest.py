@@ -1,5 +1,11 @@
 """Fixtures every room may use."""
 
+from hypothesis import HealthCheck, settings
+
 from tests.postgres import empty_postgres_url, postgres_server, postgres_url, private_postgres
 
 __all__ = ["empty_postgres_url", "postgres_server", "postgres_url", "private_postgres"]
+
+# How fast an example was says something about the machine's other work, and nothing about the code.
+settings.register_profile("tocsin", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tocsin")

@@ -18,7 +18,7 @@ from tests.acceptance.servers import Served, served
 from tests.running import Tocsin, running
 
 LOCKED_S = 30
-INTERVAL_S = 1
+INTERVAL_S = 2
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def service() -> Iterator[Served]:
 def watch(tocsin: Tocsin, service: Served) -> object:
     target = tocsin.post(
         "/v1/targets",
-        {"name": "service", "kind": "http", "url": service.url, "interval_s": INTERVAL_S, "timeout_s": 1},
+        {"name": "service", "kind": "http", "url": service.url, "interval_s": INTERVAL_S, "timeout_s": INTERVAL_S},
     )["id"]
     tocsin.wait_until(lambda: tocsin.get(f"/v1/targets/{target}")["verdict"] == "up", what="for it to be up")
     return target

@@ -36,7 +36,7 @@ def tocsin(tmp_path: Path) -> Iterator[Tocsin]:
 
 
 def watch(tocsin: Tocsin, service: Served) -> set[int]:
-    """Registers many targets that all look at the one service every second; gives their ids."""
+    """Registers many targets that all look at the one service every two seconds; gives their ids."""
     return {
         int(
             str(
@@ -46,8 +46,8 @@ def watch(tocsin: Tocsin, service: Served) -> set[int]:
                         "name": f"service {number}",
                         "kind": "http",
                         "url": service.url,
-                        "interval_s": 1,
-                        "timeout_s": 1,
+                        "interval_s": 2,
+                        "timeout_s": 2,
                     },
                 )["id"]
             )
@@ -122,7 +122,7 @@ def test_a_hanging_target_delays_neither_the_end_nor_anybody_else(tocsin: Tocsin
         tocsin.wait_until(lambda: silent.accepted() >= 50, what="for all hanging checks to be under way")
         quick = tocsin.post(
             "/v1/targets",
-            {"name": "quick", "kind": "http", "url": service.url, "interval_s": 1, "timeout_s": 1},
+            {"name": "quick", "kind": "http", "url": service.url, "interval_s": 2, "timeout_s": 2},
         )["id"]
         history = f"/v1/targets/{quick}/checks"
         tocsin.wait_until(lambda: len(tocsin.items(history)) >= 5, what="for five checks of the quick target")
@@ -131,7 +131,7 @@ def test_a_hanging_target_delays_neither_the_end_nor_anybody_else(tocsin: Tocsin
             at_ms for (at_ms,) in rows(tocsin, f"SELECT at_ms FROM checks WHERE target_id = {quick}")
         )
         assert first_look < slots[0]
-        assert [other - one for one, other in pairwise(slots)] == [1000] * (len(slots) - 1), "no slot was left out"
+        assert [other - one for one, other in pairwise(slots)] == [2000] * (len(slots) - 1), "no slot was left out"
         assert tocsin.stop(within_s=10) == 0
 
 
