@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from tests.clocks import FakeClock
-from tocsin.core.decide import Policy, State
+from tests.servers import until
+from tocsin.core.decide import Policy, State, Verdict, decide
 from tocsin.core.outcome import REACHABLE, Outcome, Result, StateKey, Subject
 from tocsin.lib.threads import Threads
 from tocsin.pipeline import Entry, Settled
-from tocsin.services.worker.recorder import RUN_KEPT, Recorder
+from tocsin.services.worker.recorder import BATCH, RUN_KEPT, Recorder
 from tocsin.store.checks import CheckRow
 from tocsin.store.engine import StoreBusy
 
@@ -105,6 +106,67 @@ async def test_a_full_buffer_gives_up_the_oldest_latency_rows_and_no_transition(
     for turn in turns:
         following = [o for o in kept if o.at_ms >= turn][:10]
         assert all(o.result is history[turn] for o in following)
+
+
+async def test_a_full_buffer_keeps_its_order_while_the_database_refuses() -> None:
+    database = Database(stalls=1)
+    threads = Threads("test", 1)
+    recorder = Recorder(database, threads, FakeClock(), bound=BATCH // 2, settled=lambda _: None, retry_s=[0.001])
+    for at in range(2 * BATCH):
+        # Every other one fails, so nothing prolongs a run and all of it is kept.
+        recorder.add(entry(1, at, Result.FAILED if at % 2 else Result.PASSED))
+    recorder.drain()
+    await recorder.run()
+    threads.close()
+    assert [one.outcome.at_ms for one in database.stored] == list(range(2 * BATCH))
+
+
+async def test_a_stall_that_lasts_keeps_no_more_of_a_run_for_every_attempt() -> None:
+    database = Database(stalls=10**9)
+    threads = Threads("test", 1)
+    recorder = Recorder(database, threads, FakeClock(), bound=50, settled=lambda _: None, retry_s=[0])
+    running = asyncio.create_task(recorder.run())
+    for at in range(600):
+        recorder.add(entry(1, at, Result.FAILED))
+        if at % 20 == 0:
+            database.refused.clear()
+            await asyncio.to_thread(database.refused.wait)
+    assert len(recorder) <= 50 + 2 * RUN_KEPT
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    threads.close()
+
+
+async def test_what_is_given_up_of_a_run_is_not_taken_for_silence() -> None:
+    database = Database()
+    threads = Threads("test", 1)
+    recorder = Recorder(database, threads, FakeClock(), bound=50, settled=lambda _: None)
+    for at in range(0, 200_000, 1000):
+        one = entry(1, at, Result.FAILED)
+        recorder.add(one._replace(outcome=one.outcome._replace(next_due_ms=at + 2500)))
+    recorder.drain()
+    await recorder.run()
+    threads.close()
+    state, changes = State(), []
+    for one in database.stored:
+        state, new = decide(state, one.outcome, one.policy, now_ms=10**9)
+        changes += new
+    assert [change.after for change in changes] == [Verdict.DOWN]
+    assert state.due_ms == 199_000 + 2500
+
+
+async def test_the_end_does_not_wait_out_a_pause() -> None:
+    database = Database(stalls=2)
+    threads = Threads("test", 1)
+    recorder = Recorder(database, threads, FakeClock(), bound=50, settled=lambda _: None, retry_s=[0.001, 10**6])
+    running = asyncio.create_task(recorder.run())
+    recorder.add(entry(1, 1, Result.FAILED))
+    await until(lambda: not database.stalls)
+    recorder.drain()
+    async with asyncio.timeout(60):
+        await running
+    threads.close()
+    assert [one.outcome.at_ms for one in database.stored] == [1]
 
 
 async def test_what_is_left_when_it_is_cancelled_is_still_there() -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from contextlib import suppress
+from typing import NamedTuple, Protocol
 
 from tocsin.core.outcome import Result, StateKey
 from tocsin.lib import metrics
@@ -30,6 +31,13 @@ RUN_KEPT = 20
 RETRY_S = (0.5, 1.0, 2.0, 5.0)
 
 log = get_logger("worker")
+
+
+class _Batch(NamedTuple):
+    """Results on their way to the writer, oldest first; so many of them had given up their latency rows."""
+
+    entries: list[Entry]
+    stripped: int
 
 
 class Writer(Protocol):
@@ -61,7 +69,7 @@ class Recorder:
         self._runs: dict[StateKey, tuple[int, int]] = {}
         self._fresh = asyncio.Event()
         self._urgent = asyncio.Event()
-        self._draining = False
+        self._draining = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._full) + len(self._stripped)
@@ -80,23 +88,23 @@ class Recorder:
         failures = 0
         while True:
             if not len(self):
-                if self._draining:
+                if self._draining.is_set():
                     return
                 self._fresh.clear()
                 await self._fresh.wait()
                 continue
-            if len(self) < BATCH and not self._draining:
+            if len(self) < BATCH and not self._draining.is_set():
                 await self._gather()
             metrics.RESULTS_BUFFERED.set(len(self))
             batch = self._take()
             try:
-                await self._write(batch)
+                await self._write(batch.entries)
             except StoreError as error:
                 self._put_back(batch)
                 metrics.WRITE_FAILURES.inc()
                 if failures == 0:
                     log.warning("results wait: the database cannot be written", reason=str(error), waiting=len(self))
-                await asyncio.sleep(self._retry_s[min(failures, len(self._retry_s) - 1)])
+                await self._pause(self._retry_s[min(failures, len(self._retry_s) - 1)])
                 failures += 1
             except asyncio.CancelledError:
                 self._put_back(batch)
@@ -105,11 +113,13 @@ class Recorder:
                 if failures:
                     log.info("the database can be written again", waiting=len(self))
                 failures = 0
+                if not self._stripped:
+                    self._runs.clear()
                 metrics.RESULTS_BUFFERED.set(len(self))
 
     def drain(self) -> None:
         """Write what there is without gathering, then end ``run``."""
-        self._draining = True
+        self._draining.set()
         self._fresh.set()
         self._urgent.set()
 
@@ -120,8 +130,17 @@ class Recorder:
         except TimeoutError:
             return
         self._urgent.clear()
-        if not self._draining:
+        if not self._draining.is_set():
             await asyncio.sleep(URGENT_S)
+
+    async def _pause(self, seconds: float) -> None:
+        """Before the next attempt; the end does not wait for it, and tries as often as it has time for."""
+        if self._draining.is_set():
+            await asyncio.sleep(self._retry_s[0])
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._draining.wait()
 
     async def _write(self, batch: list[Entry]) -> None:
         began = self._clock.monotonic()
@@ -142,15 +161,15 @@ class Recorder:
         metrics.WRITES.observe(self._clock.monotonic() - began)
         self._settled(settled)
 
-    def _take(self) -> list[Entry]:
-        batch = [self._stripped.popleft() for _ in range(min(BATCH, len(self._stripped)))]
-        if not self._stripped:
-            self._runs.clear()
-        batch += [self._full.popleft() for _ in range(min(BATCH - len(batch), len(self._full)))]
-        return batch
+    def _take(self) -> _Batch:
+        old = [self._stripped.popleft() for _ in range(min(BATCH, len(self._stripped)))]
+        whole = [self._full.popleft() for _ in range(min(BATCH - len(old), len(self._full)))]
+        return _Batch(old + whole, len(old))
 
-    def _put_back(self, batch: list[Entry]) -> None:
-        self._full.extendleft(reversed(batch))
+    def _put_back(self, batch: _Batch) -> None:
+        """Each to where it came from: an outcome that is written after a newer one is late and does not count."""
+        self._stripped.extendleft(reversed(batch.entries[: batch.stripped]))
+        self._full.extendleft(reversed(batch.entries[batch.stripped :]))
         while len(self._full) > self._bound:
             self._strip(self._full.popleft())
 
@@ -161,5 +180,10 @@ class Recorder:
         before, length = self._runs.get(key, (-1, 0))
         length = length + 1 if before == result else 1
         self._runs[key] = (result, length)
-        if length <= RUN_KEPT:
-            self._stripped.append(entry._replace(check=None, evidence=None))
+        if length > RUN_KEPT:
+            return
+        outcome = entry.outcome
+        if length == RUN_KEPT:
+            # What follows of the run is given up: until the outcome that ends it, silence means nothing.
+            outcome = outcome._replace(next_due_ms=None)
+        self._stripped.append(entry._replace(outcome=outcome, check=None, evidence=None))
