@@ -83,7 +83,7 @@ def generate(store: Store, count: int, *, now_ms: int = NOW_MS, raw_days: int = 
                 conn, check_days, rows(rng, part, np.arange(today_ms - 365 * DAY_MS, today_ms, DAY_MS), 1440)
             )
             hours = np.arange(today_ms - 31 * DAY_MS, this_hour_ms, HOUR_MS)
-            rollups._replace(conn, check_hours, rows(rng, part, hours, 60))
+            rollups.replace(conn, check_hours, rows(rng, part, hours, 60))
             transitions.insert_many(conn, turns(rng, part.tolist(), now_ms), now_ms)
         print(f"  history of targets up to {part[-1]}", file=sys.stderr)
     begin_ms = now_ms - raw_days * DAY_MS

@@ -8,19 +8,17 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, Literal
 
 import psycopg
-from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
-
-from tocsin.store import fast
 
 SchemaState = Literal["current", "behind", "ahead", "empty"]
 
@@ -101,12 +99,6 @@ class Store:
                 return
             with self._writers.held(self._busy_timeout_s), self._writer.begin() as conn:
                 yield conn
-
-    def insert_many(
-        self, conn: Connection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[object]]
-    ) -> None:
-        """See ``fast.insert_many``."""
-        fast.insert_many(conn, table, columns, rows)
 
     def ping(self) -> None:
         """Return when the database answers; raises StoreBusy or StoreUnavailable."""

@@ -108,8 +108,8 @@ def write_fold(conn: Connection, fold: Fold) -> bool:
     """
     if not _still(conn, fold.revision) or _count_raw(conn, fold.from_ms, fold.to_ms) != fold.seen:
         return False
-    _replace(conn, check_hours, fold.hours)
-    _replace(conn, check_days, fold.days)
+    replace(conn, check_hours, fold.hours)
+    replace(conn, check_days, fold.days)
     if fold.late_ids:
         conn.execute(delete(late_checks).where(fast.among(conn, late_checks.c.id, fold.late_ids)))
     _move(conn, HOURS, fold.to_ms)
@@ -137,7 +137,7 @@ def write_days(conn: Connection, days: Rollups, revision: int) -> bool:
     """Store days; False, and nothing changed, when any fold was written since ``revision``: start the day again."""
     if not _still(conn, revision):
         return False
-    _replace(conn, check_days, days)
+    replace(conn, check_days, days)
     return True
 
 
@@ -264,7 +264,8 @@ def _rows(conn: Connection, table: Table, *conditions: ColumnElement[bool]) -> R
     )
 
 
-def _replace(conn: Connection, table: Table, rows: Rollups) -> None:
+def replace(conn: Connection, table: Table, rows: Rollups) -> None:
+    """Store rows of ``check_hours`` or ``check_days``; one with the same key is replaced."""
     extremes = [
         [None if value == NOT_TIMED else value for value in column.tolist()]
         for column in (rows.latency_min_us, rows.latency_max_us)
