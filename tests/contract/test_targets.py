@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from tests.clocks import FakeClock
 from tocsin.bus.memory import MemoryBus
@@ -18,7 +19,7 @@ from tocsin.core.target import TARGET
 from tocsin.lib.vault import Vault
 from tocsin.pipeline import Entry, Pipeline
 from tocsin.store import heartbeats as store_heartbeats
-from tocsin.store import states
+from tocsin.store import states, tables
 from tocsin.store import targets as store_targets
 from tocsin.store.engine import Store
 from tocsin.store.heartbeats import KEPT_PER_TARGET, PingRow
@@ -112,6 +113,22 @@ def test_policies_are_those_of_targets_that_exist(store: Store, pipeline: Pipeli
     assert (found[slow].failures_to_down, found[slow].degraded_above_ms) == (3, 250.5)
     assert (found[job].failures_to_down, found[job].silence) == (1, Result.FAILED)
     assert found[job].silence_reason.startswith("no call in time; expected ")
+
+
+def test_a_target_this_version_cannot_read_stops_no_other(store: Store) -> None:
+    """One that a newer version made, and a job in a time zone that this machine has never heard of."""
+    newer, elsewhere, plain = make(store), make_job(store, cron="@daily", tz="Europe/Berlin"), make(store)
+    with store.write() as conn:
+        conn.execute(update(tables.targets).where(tables.targets.c.id == newer).values(kind="telepathy"))
+        nowhere = {"period_s": None, "cron": "@daily", "tz": "Europe/Atlantis", "grace_s": 300}
+        conn.execute(update(tables.targets).where(tables.targets.c.id == elsewhere).values(settings=nowhere))
+    loaded = load(store, 0)
+    assert [target.id for target in loaded.changed] == [plain]
+    assert not load(store, loaded.revision).changed
+    with store.read() as conn:
+        found = targets.policies(conn, [newer, elsewhere, plain])
+    assert found.keys() == {newer, elsewhere, plain}
+    assert {found[one].silence for one in (newer, elsewhere)} == {Result.UNMEASURED}
 
 
 def test_the_first_start_makes_one_target_and_never_again(store: Store, pipeline: Pipeline) -> None:

@@ -517,7 +517,7 @@ class Loaded(NamedTuple):
 def load_targets(conn: Connection, vault: Vault, since_revision: int) -> Loaded:
     """For workers: every target, paused ones too, that changed after ``since_revision`` (0: all).
 
-    A target with a secret that this key does not open is logged and left as it was known before.
+    A target that this version or this key cannot read is logged and left as it was known before.
     """
     changed: list[Target] = []
     removed: list[int] = []
@@ -529,14 +529,21 @@ def load_targets(conn: Connection, vault: Vault, since_revision: int) -> Loaded:
             continue
         try:
             changed.append(to_core(row, vault))
-        except VaultError as error:
+        except (VaultError, ValueError) as error:
             log.error("a target cannot be read; edit it to repair it", target=row.name, reason=str(error))
     return Loaded(changed, removed, revision)
 
 
 def policies(conn: Connection, target_ids: Collection[int]) -> dict[int, Policy]:
-    """How each of these targets that still exists is judged."""
-    return {row.id: policy_of(row) for row in store_targets.get_many(conn, target_ids)}
+    """How each of these targets that still exists is judged. Of one that cannot be read nothing is known."""
+    found: dict[int, Policy] = {}
+    for row in store_targets.get_many(conn, target_ids):
+        try:
+            found[row.id] = policy_of(row)
+        except ValueError as error:
+            log.error("a target cannot be read; edit it to repair it", target=row.name, reason=str(error))
+            found[row.id] = Policy(silence_reason="its settings cannot be read by this version")
+    return found
 
 
 def to_core(row: FullTargetRow, vault: Vault) -> Target:
@@ -593,8 +600,10 @@ def policy_of(row: TargetRow) -> Policy:
 
 
 def schedule_of(row: TargetRow) -> Schedule | None:
-    """When the job of a target that nobody probes must call in."""
-    probe = PROBES[row.kind]
+    """When the job of a target that nobody probes must call in. ``ValueError`` for a row this version cannot read."""
+    probe = PROBES.get(row.kind)
+    if probe is None:
+        raise ValueError(f"there is no kind {row.kind!r}")
     if probe.schedule is None:
         return None
     return probe.schedule(probe.settings.model_validate(dict(row.settings)))
