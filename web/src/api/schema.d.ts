@@ -970,7 +970,12 @@ export interface components {
              */
             result: "passed" | "warned" | "failed" | "unmeasured";
         };
-        /** CloneWish */
+        /**
+         * CloneWish
+         * @example {
+         *       "name": "shop, from the office"
+         *     }
+         */
         CloneWish: {
             /**
              * Name
@@ -1526,17 +1531,17 @@ export interface components {
             /** Ok */
             ok: boolean;
         };
-        /** ExpressionWish */
+        /**
+         * ExpressionWish
+         * @example {
+         *       "expression": "status == 200 && json.ok",
+         *       "kind": "http"
+         *     }
+         */
         ExpressionWish: {
-            /**
-             * Expression
-             * @example status == 200 && json.ok
-             */
+            /** Expression */
             expression: string;
-            /**
-             * Kind
-             * @example http
-             */
+            /** Kind */
             kind: string;
         };
         /** FieldProblem */
@@ -2238,11 +2243,6 @@ export interface components {
              */
             warnings_to_degraded: number;
         };
-        /** HTTPValidationError */
-        HTTPValidationError: {
-            /** Detail */
-            detail?: components["schemas"]["ValidationError"][];
-        };
         /**
          * IcmpTarget
          * @description Echo requests to a host.
@@ -2519,19 +2519,19 @@ export interface components {
             /** Scopes */
             scopes: ("admin" | "write" | "read" | "ingest")[];
         };
-        /** KeyWrite */
+        /**
+         * KeyWrite
+         * @example {
+         *       "name": "deploy job",
+         *       "scopes": [
+         *         "write"
+         *       ]
+         *     }
+         */
         KeyWrite: {
-            /**
-             * Name
-             * @example deploy job
-             */
+            /** Name */
             name: string;
-            /**
-             * Scopes
-             * @example [
-             *       "write"
-             *     ]
-             */
+            /** Scopes */
             scopes: ("admin" | "write" | "read" | "ingest")[];
         };
         /** KindRead */
@@ -2828,7 +2828,13 @@ export interface components {
              */
             next: string | null;
         };
-        /** PasswordChange */
+        /**
+         * PasswordChange
+         * @example {
+         *       "current": "correct horse battery staple",
+         *       "new": "another long password"
+         *     }
+         */
         PasswordChange: {
             /** Current */
             current: string;
@@ -3070,17 +3076,17 @@ export interface components {
         Session: {
             user: components["schemas"]["Who"];
         };
-        /** SignIn */
+        /**
+         * SignIn
+         * @example {
+         *       "name": "admin",
+         *       "password": "correct horse battery staple"
+         *     }
+         */
         SignIn: {
-            /**
-             * Name
-             * @example admin
-             */
+            /** Name */
             name: string;
-            /**
-             * Password
-             * @example correct horse battery staple
-             */
+            /** Password */
             password: string;
         };
         /** Summary */
@@ -3417,7 +3423,10 @@ export interface components {
              * @description Where a heartbeat's job calls in; null for other kinds.
              */
             ping_url: string | null;
-            /** Port */
+            /**
+             * Port
+             * @description The port to connect to.
+             */
             port: number;
             /** Reason */
             reason: string;
@@ -3610,7 +3619,11 @@ export interface components {
              * @default 1
              */
             passes_to_up: number;
-            /** Port */
+            /**
+             * Port
+             * @description The port to connect to.
+             * @example 25
+             */
             port: number;
             /**
              * Receive
@@ -3814,7 +3827,10 @@ export interface components {
              * @description Where a heartbeat's job calls in; null for other kinds.
              */
             ping_url: string | null;
-            /** Port */
+            /**
+             * Port
+             * @description The port to connect to.
+             */
             port: number;
             /** Reason */
             reason: string;
@@ -3987,6 +4003,7 @@ export interface components {
             passes_to_up: number;
             /**
              * Port
+             * @description The port to connect to.
              * @default 443
              */
             port: number;
@@ -4085,19 +4102,6 @@ export interface components {
              * @enum {string}
              */
             to: "up" | "degraded" | "down" | "unknown";
-        };
-        /** ValidationError */
-        ValidationError: {
-            /** Context */
-            ctx?: Record<string, never>;
-            /** Input */
-            input?: unknown;
-            /** Location */
-            loc: (string | number)[];
-            /** Message */
-            msg: string;
-            /** Error Type */
-            type: string;
         };
         /** WebhookChannel */
         WebhookChannel: {
@@ -4445,15 +4449,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
             /** @description Too many, too fast. */
             429: {
                 headers: {
@@ -4616,15 +4611,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
             /** @description Too many, too fast. */
             429: {
                 headers: {
@@ -4697,15 +4683,6 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
                 };
             };
             /** @description Too many, too fast. */
@@ -4872,15 +4849,6 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
                 };
             };
             /** @description Too many, too fast. */
@@ -5194,15 +5162,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
             /** @description Our fault. */
             500: {
                 headers: {
@@ -5382,15 +5341,6 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
                 };
             };
             /** @description Our fault. */
@@ -5930,15 +5880,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
             /** @description Our fault. */
             500: {
                 headers: {
@@ -6100,15 +6041,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
             /** @description Our fault. */
             500: {
                 headers: {
@@ -6244,15 +6176,6 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
                 };
             };
             /** @description Our fault. */
@@ -6660,15 +6583,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
             /** @description Our fault. */
             500: {
                 headers: {
@@ -6857,15 +6771,6 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
                 };
             };
             /** @description Our fault. */
@@ -7429,15 +7334,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
             /** @description Our fault. */
             500: {
                 headers: {
@@ -7599,15 +7495,6 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
                 };
             };
             /** @description Our fault. */
@@ -7782,15 +7669,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
             /** @description Our fault. */
             500: {
                 headers: {
@@ -7920,7 +7798,7 @@ export interface operations {
                 limit?: number;
                 /** @description Only those that passed, or only those that failed. */
                 ok?: boolean | null;
-                /** @description Until before then; left out: now. */
+                /** @description Until before then. */
                 to?: string | null;
             };
             header?: never;
@@ -7974,15 +7852,6 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
                 };
             };
             /** @description Our fault. */
@@ -8064,15 +7933,6 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
                 };
             };
             /** @description Our fault. */
@@ -8200,7 +8060,7 @@ export interface operations {
                 from?: string | null;
                 /** @description Seconds. Made longer where it must be. */
                 step?: number | null;
-                /** @description Until before then; left out: now. */
+                /** @description Until before then. */
                 to?: string | null;
             };
             header?: never;
@@ -8254,15 +8114,6 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
                 };
             };
             /** @description Our fault. */
@@ -8440,15 +8291,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
             /** @description Our fault. */
             500: {
                 headers: {
@@ -8619,15 +8461,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
             /** @description Our fault. */
             500: {
                 headers: {
@@ -8657,7 +8490,7 @@ export interface operations {
                 from?: string | null;
                 /** @description At most this many. */
                 limit?: number;
-                /** @description Until before then; left out: now. */
+                /** @description Until before then. */
                 to?: string | null;
             };
             header?: never;
@@ -8711,15 +8544,6 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
                 };
             };
             /** @description Our fault. */
@@ -8856,7 +8680,7 @@ export interface operations {
                 from?: string | null;
                 /** @description At most this many. */
                 limit?: number;
-                /** @description Until before then; left out: now. */
+                /** @description Until before then. */
                 to?: string | null;
             };
             header?: never;
@@ -8899,15 +8723,6 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
                 };
             };
             /** @description Our fault. */

@@ -14,15 +14,15 @@ export function App() {
   const session = useSession();
   return (
     <>
-      {session.isPending ? null : session.isError ? (
-        <Failed error={session.error} what="this page" retry={() => void session.refetch()} />
-      ) : session.data === null ? (
+      {session.data === null ? (
         <Suspense fallback={null}>
           <SignIn />
         </Suspense>
-      ) : (
+      ) : session.data !== undefined ? (
         <Shell session={session.data} />
-      )}
+      ) : session.isError ? (
+        <Failed error={session.error} what="this page" retry={() => void session.refetch()} />
+      ) : null}
       <Hatch />
       <Toasts />
       <Tips />

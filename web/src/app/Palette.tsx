@@ -53,6 +53,8 @@ export default function Palette({ close }: { close: () => void }) {
     <Modal
       opened
       onClose={close}
+      title="Search"
+      styles={{ header: { display: "none" } }}
       withCloseButton={false}
       yOffset="12vh"
       centered={false}

@@ -45,12 +45,17 @@ export const theme = createTheme({
     Modal: {
       defaultProps: {
         centered: true,
+        closeButtonProps: { "aria-label": "Close" },
         transitionProps: { duration: 100 },
         overlayProps: { backgroundOpacity: 0.4 },
       },
     },
     Drawer: {
-      defaultProps: { transitionProps: { duration: 120 }, overlayProps: { backgroundOpacity: 0.3 } },
+      defaultProps: {
+        closeButtonProps: { "aria-label": "Close" },
+        transitionProps: { duration: 120 },
+        overlayProps: { backgroundOpacity: 0.3 },
+      },
     },
     Menu: { defaultProps: { transitionProps: { duration: 80 }, shadow: "sm", radius: 6 } },
     Popover: { defaultProps: { transitionProps: { duration: 80 } } },

@@ -24,13 +24,7 @@ export function Copy({ text, what, label }: Props) {
     );
   }
   return (
-    <Button
-      variant="default"
-      size="xs"
-      leftSection={icon}
-      aria-label={said}
-      onClick={() => clipboard.copy(text)}
-    >
+    <Button variant="default" size="xs" leftSection={icon} onClick={() => clipboard.copy(text)}>
       {clipboard.copied ? "Copied" : label}
     </Button>
   );

@@ -68,10 +68,13 @@ export function Rows({ targets, grouped, picked, pick, unpickAll }: Props) {
     while (all[index] !== undefined && "heading" in (all[index] ?? {})) index += step;
     if (all[index] === undefined) return;
     virtual.scrollToIndex(index);
-    // The row may only exist once the list has scrolled to it.
-    requestAnimationFrame(() =>
-      box.current?.querySelector<HTMLElement>(`[data-index="${index}"] a`)?.focus(),
-    );
+    const focus = () => {
+      const link = box.current?.querySelector<HTMLElement>(`[data-index="${index}"] a`) ?? null;
+      link?.focus({ preventScroll: true });
+      return link !== null;
+    };
+    // At once, so that each of two quick keys counts; a row far away only exists once the list has scrolled to it.
+    if (!focus()) requestAnimationFrame(focus);
   };
 
   return (

@@ -64,45 +64,55 @@ export default function Targets() {
       {targets !== undefined && error !== null && <Stale error={error} />}
       <div
         className={styles.list}
-        role="table"
-        aria-label="Targets"
-        aria-rowcount={shown.length + 1}
         onPointerEnter={() => setReading(true)}
         onPointerLeave={() => setReading(false)}
       >
-        <ListHeader filters={filters} change={change} />
-        {isPending ? (
-          <LoadingRows />
-        ) : targets === undefined ? (
+        {(isPending || shown.length > 0) && (
+          <div role="table" aria-label="Targets" aria-rowcount={shown.length + 1}>
+            <ListHeader filters={filters} change={change} />
+            {isPending ? (
+              <LoadingRows />
+            ) : (
+              <Rows
+                targets={shown}
+                grouped={wanted.grouped}
+                picked={picked}
+                pick={pick}
+                unpickAll={() => setPicked(new Set())}
+              />
+            )}
+          </div>
+        )}
+        {!isPending && targets === undefined && (
           <Failed error={error} what="the targets" retry={() => void refetch()} />
-        ) : shown.length > 0 ? (
-          <Rows
-            targets={shown}
-            grouped={wanted.grouped}
-            picked={picked}
-            pick={pick}
-            unpickAll={() => setPicked(new Set())}
-          />
-        ) : targets.length > 0 ? (
-          <Empty title="No target matches">
-            <button
-              type="button"
-              className="link"
-              onClick={() => change({ q: "", kind: "", tag: "", verdict: "", group: "" })}
-            >
-              Show all {count(targets.length)}
-            </button>
-          </Empty>
-        ) : (
-          <Empty title="Nothing is watched yet">
-            <Link href="/targets/new" className="link">
-              Add the first target
-            </Link>
-            : a URL, a host and port, a name to resolve, or a job that must call in.
-          </Empty>
+        )}
+        {targets !== undefined && shown.length === 0 && (
+          <NothingShown registered={targets.length} showAll={() => change(EVERYTHING)} />
         )}
       </div>
       {chosen.length > 0 && <SelectionBar targets={chosen} done={() => setPicked(new Set())} />}
     </div>
+  );
+}
+
+const EVERYTHING: Partial<Filters> = { q: "", kind: "", tag: "", verdict: "", group: "" };
+
+function NothingShown({ registered, showAll }: { registered: number; showAll: () => void }) {
+  if (registered > 0) {
+    return (
+      <Empty title="No target matches">
+        <button type="button" className="link" onClick={showAll}>
+          Show all {count(registered)}
+        </button>
+      </Empty>
+    );
+  }
+  return (
+    <Empty title="Nothing is watched yet">
+      <Link href="/targets/new" className="link">
+        Add the first target
+      </Link>
+      : a URL, a host and port, a name to resolve, or a job that must call in.
+    </Empty>
   );
 }
