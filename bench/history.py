@@ -79,7 +79,7 @@ def generate(store: Store, count: int, *, now_ms: int = NOW_MS, raw_days: int = 
         )
     for part in np.array_split(ids, max(1, count // 100)):
         with store.write() as conn:
-            rollups._replace(
+            rollups.replace(
                 conn, check_days, rows(rng, part, np.arange(today_ms - 365 * DAY_MS, today_ms, DAY_MS), 1440)
             )
             hours = np.arange(today_ms - 31 * DAY_MS, this_hour_ms, HOUR_MS)
