@@ -1,6 +1,6 @@
 """A year of history for many targets, and how long the answers about it take.
 
-    .venv/bin/python -m bench.history [--targets 1000] [--directory DIR] [--url URL] [--keep]
+    .venv/bin/python -m bench.history [--targets 1000] [--directory DIR] [--url URL]
 
 Generates rows by the day in bulk: day rows for a year, hour rows for a month, single checks for a week.
 """
@@ -155,9 +155,10 @@ def measure(store: Store, count: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--targets", type=int, default=1000)
-    parser.add_argument("--directory", type=Path)
+    parser.add_argument(
+        "--directory", type=Path, help="kept, and used again; by default one that is removed at the end"
+    )
     parser.add_argument("--url", help="another database, empty; by default a SQLite file in the directory")
-    parser.add_argument("--keep", action="store_true", help="leave the directory, and use what is in it")
     options = parser.parse_args()
     directory = options.directory or Path(tempfile.mkdtemp(prefix="tocsin-history-"))
     directory.mkdir(exist_ok=True)
@@ -171,7 +172,7 @@ def main() -> None:
         measure(store, options.targets)
     finally:
         store.close()
-        if not options.keep:
+        if options.directory is None:
             shutil.rmtree(directory)
 
 
