@@ -64,5 +64,5 @@ clean: ## remove everything make made; tocsin-data stays
 
 .make/web: .make/app .make/web-packages $(WEB_SOURCES)
 	@echo "Building the web app"
-	@PATH="$$PWD/.venv/bin:$$PATH" npm --prefix web run --silent build
+	@PATH="$$PWD/.venv/bin:$$PATH" npm --prefix web run --silent build > .make/web.log 2>&1 || { cat .make/web.log >&2; exit 1; }
 	@touch $@
