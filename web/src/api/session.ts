@@ -3,6 +3,7 @@
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { key, queries } from "./cache";
 import { get, Problem, send, whenSignedOut } from "./client";
+import { prefetchTargets } from "./targets";
 import type { Session } from "./types";
 
 /** null when nobody is signed in. */
@@ -26,6 +27,7 @@ export function useSignIn() {
     mutationFn: (credentials: { name: string; password: string }) =>
       send<Session>("POST", "/v1/session", credentials),
     onSuccess: (session) => {
+      if (location.pathname === "/targets") prefetchTargets();
       queries.setQueryData(key.session, session);
     },
   });

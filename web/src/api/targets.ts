@@ -1,42 +1,54 @@
 /** Targets: /v1/targets and everything that can be done to one. */
 
-import { useMutation, useQuery } from "@tanstack/react-query";
+import { queryOptions, useMutation, useQuery } from "@tanstack/react-query";
 import { key, queries } from "./cache";
 import { get, send, withQuery } from "./client";
 import { usePolling } from "./live";
 import type { Examination, Page, Target } from "./types";
 
-/** One answer stays small enough to draw at once; the rest follows behind the first screen. */
+/** A first screenful at once, the worst of all on top; the rest follows behind it. */
+const FIRST_PAGE = 100;
 const PAGE_SIZE = 1_000;
 const EVERY_MINUTE_MS = 60_000;
 const WHILE_BLIND_MS = 10_000;
+
+export function useTargets() {
+  const refetchInterval = usePolling(EVERY_MINUTE_MS, WHILE_BLIND_MS);
+  return useQuery<Target[]>({ ...everyTarget, refetchInterval });
+}
+
+/** Asks before the page that shows them is there. */
+export function prefetchTargets(): void {
+  void queries.prefetchQuery(everyTarget);
+}
 
 /**
  * All targets with their summaries. The list is searched, filtered and sorted here, so it is loaded whole: page by
  * page, each shown as it arrives.
  */
-export function useTargets() {
-  const refetchInterval = usePolling(EVERY_MINUTE_MS, WHILE_BLIND_MS);
-  return useQuery<Target[]>({
-    queryKey: key.targets,
-    refetchInterval,
-    queryFn: async ({ signal }) => {
-      const first = queries.getQueryData<Target[]>(key.targets) === undefined;
-      let all: Target[] = [];
-      let cursor: string | null = null;
-      do {
-        const page: Page<Target> = await get<Page<Target>>(
-          withQuery("/v1/targets", { expand: "summary", limit: PAGE_SIZE, cursor: cursor ?? undefined }),
-          signal,
-        );
-        all = all.concat(page.items);
-        cursor = page.next;
-        if (first && cursor !== null) queries.setQueryData(key.targets, all);
-      } while (cursor !== null);
-      return all;
-    },
-  });
-}
+const everyTarget = queryOptions<Target[]>({
+  queryKey: key.targets,
+  queryFn: async ({ signal }) => {
+    const first = queries.getQueryData<Target[]>(key.targets) === undefined;
+    let all: Target[] = [];
+    let cursor: string | null = null;
+    do {
+      const page: Page<Target> = await get<Page<Target>>(
+        withQuery("/v1/targets", {
+          expand: "summary",
+          sort: "verdict",
+          limit: cursor === null ? FIRST_PAGE : PAGE_SIZE,
+          cursor: cursor ?? undefined,
+        }),
+        signal,
+      );
+      all = all.concat(page.items);
+      cursor = page.next;
+      if (first && cursor !== null) queries.setQueryData(key.targets, all);
+    } while (cursor !== null);
+    return all;
+  },
+});
 
 export function useTarget(id: number) {
   return useQuery<Target>({

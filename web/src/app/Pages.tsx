@@ -4,12 +4,20 @@ import { lazy, Suspense } from "react";
 import { Link, Redirect, Route, Switch } from "wouter";
 import { Empty, Loading } from "@/parts/States";
 
-const Overview = lazy(() => import("@/pages/overview/Overview"));
-const Targets = lazy(() => import("@/pages/targets/Targets"));
+const overview = () => import("@/pages/overview/Overview");
+const targets = () => import("@/pages/targets/Targets");
+
+const Overview = lazy(overview);
+const Targets = lazy(targets);
 const TargetPage = lazy(() => import("@/pages/target/TargetPage"));
 const TargetForm = lazy(() => import("@/pages/target-form/TargetForm"));
 const Alerting = lazy(() => import("@/pages/alerting/Alerting"));
 const Settings = lazy(() => import("@/pages/settings/Settings"));
+
+/** Fetches the two pages people land on, while there is nothing better to do. */
+export function prefetchPages(): void {
+  void Promise.all([overview(), targets()]);
+}
 
 export function Pages() {
   return (

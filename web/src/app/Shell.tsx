@@ -16,8 +16,11 @@ import { ThemeMenu } from "./ThemeMenu";
 import { UserMenu } from "./UserMenu";
 import { useTabSigns } from "./tab";
 
-const Palette = lazy(() => import("./Palette"));
+const palette = () => import("./Palette");
+const Palette = lazy(palette);
 const Help = lazy(() => import("./Help"));
+
+const PREFETCH_AFTER_MS = 500;
 
 type Overlay = "palette" | "help" | null;
 
@@ -25,6 +28,12 @@ export function Shell({ session }: { session: Session }) {
   const [path, go] = useLocation();
   const [overlay, setOverlay] = useState<Overlay>(null);
   const close = useCallback(() => setOverlay(null), []);
+
+  // The first key after `/` must find the search there.
+  useEffect(() => {
+    const idle = window.setTimeout(() => void palette(), PREFETCH_AFTER_MS);
+    return () => window.clearTimeout(idle);
+  }, []);
 
   useEffect(() => {
     live.open();

@@ -4,6 +4,7 @@ import { Button, PasswordInput, TextInput } from "@mantine/core";
 import { useEffect, type SubmitEvent } from "react";
 import { problemFrom } from "@/api/client";
 import { useSignIn } from "@/api/session";
+import { prefetchPages } from "@/app/Pages";
 import { Bell } from "@/parts/Bell";
 import styles from "./SignIn.module.css";
 
@@ -12,6 +13,8 @@ export default function SignIn() {
 
   useEffect(() => {
     document.title = "Sign in · Tocsin";
+    // What comes next is fetched while the password is typed.
+    prefetchPages();
   }, []);
 
   const submit = (event: SubmitEvent<HTMLFormElement>) => {
