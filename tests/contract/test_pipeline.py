@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping
 
 import pytest
@@ -228,3 +229,63 @@ def test_a_subject_that_is_gone_is_not_expected(silence: Silence) -> None:
     silence.rounds(120)
     assert state_of(silence.store, 500).due_ms is None
     assert verdicts(silence.store, 500) == [("up", now_ms)]
+
+
+def test_a_job_that_calls_while_the_sweep_looks_is_not_silent(
+    store: Store, pipeline: Pipeline, clock: FakeClock
+) -> None:
+    """Where several write at once, a call can be stored between the sweep's look and its verdict."""
+    now_ms = clock.now_ms()
+    call = entry(2, now_ms + 58_000, due_ms=now_ms + 600_000)
+    several_write = store.engine_name != "sqlite"
+    calls = [call]
+
+    def policies(_: Connection, target_ids: Collection[int]) -> Mapping[int, Policy]:
+        while several_write and target_ids and calls:
+            pipeline.write([calls.pop()])
+        return dict.fromkeys(target_ids, HEARTBEAT)
+
+    sweep = Sweep(store=store, pipeline=pipeline, clock=clock, policies=policies)
+    sweep.sweep()
+    clock.tick(SETTLE_MS / 1000)
+    pipeline.write([entry(2, now_ms, due_ms=now_ms + 60_000)])
+    if not several_write:
+        pipeline.write([calls.pop()])
+    clock.tick(60)
+    for _ in range(12):
+        clock.tick(EVERY_S)
+        sweep.sweep()
+    assert not calls
+    assert verdicts(store, 2) == [("up", now_ms)]
+    assert state_of(store, 2).due_ms == now_ms + 600_000
+
+
+async def test_a_sweep_that_fails_is_tried_again(
+    store: Store, pipeline: Pipeline, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tocsin.services.sweep.EVERY_S", 0)
+    stop = asyncio.Event()
+    asked: list[int] = []
+
+    def policies(_: Connection, target_ids: Collection[int]) -> Mapping[int, Policy]:
+        asked.extend(target_ids)
+        if len(asked) == 1:
+            raise LookupError("a defect")
+        asyncio.run_coroutine_threadsafe(_set(stop), loop)
+        return dict.fromkeys(target_ids, HEARTBEAT)
+
+    loop = asyncio.get_running_loop()
+    sweep = Sweep(store=store, pipeline=pipeline, clock=clock, policies=policies)
+    pipeline.write([entry(2, clock.now_ms(), due_ms=clock.now_ms() + 1)])
+    sweep.sweep()
+    clock.tick(SETTLE_MS / 1000 - GAP_MS / 1000)
+    sweep.sweep()
+    clock.tick(GAP_MS / 1000)
+    async with asyncio.timeout(60):
+        await sweep.run(stop)
+    assert asked == [2, 2]
+    assert [verdict for verdict, _ in verdicts(store, 2)] == ["up", "down"]
+
+
+async def _set(event: asyncio.Event) -> None:
+    event.set()

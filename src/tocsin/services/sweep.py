@@ -93,8 +93,14 @@ class Sweep:
         found = 0
         while True:
             with self._store.write() as conn:
-                overdue = states.overdue(conn, now_ms, BATCH)
-                policies = self._policies(conn, [key.subject.id for key, _ in overdue])
+                seen = [key for key, _ in states.overdue(conn, now_ms, BATCH)]
+                policies = self._policies(conn, [key.subject.id for key in seen])
+                # Read again now that they are ours: a subject may have been heard of since it was found overdue.
+                overdue = [
+                    (key, state)
+                    for key, state in states.read_many(conn, seen).items()
+                    if state.due_ms is not None and state.due_ms < now_ms
+                ]
                 entries = [
                     Entry(missed, policy)
                     for key, state in overdue
@@ -109,20 +115,22 @@ class Sweep:
                 _, changed = self._pipeline.write_within(conn, entries)
             self._pipeline.ring(changed)
             found += len(entries)
-            if len(overdue) < BATCH:
+            if len(seen) < BATCH:
                 return found
 
     def _excuse(self, conn: Connection, listened_ms: int, *, before_ms: int, by_ms: int) -> None:
         """Puts off what fell due after ``listened_ms``, was due before ``before_ms`` and is a failure when silent."""
-        expected = states.overdue(conn, before_ms)
-        policies = self._policies(conn, [key.subject.id for key, _ in expected])
+        expected = [key for key, _ in states.overdue(conn, before_ms)]
+        policies = self._policies(conn, [key.subject.id for key in expected])
+        jobs = [
+            key
+            for key in expected
+            if (policy := policies.get(key.subject.id)) is not None and policy.silence is Result.FAILED
+        ]
         moved = [
             (key, state._replace(due_ms=state.due_ms + by_ms))
-            for key, state in expected
-            if state.due_ms is not None
-            and state.due_ms > listened_ms
-            and (policy := policies.get(key.subject.id)) is not None
-            and policy.silence is Result.FAILED
+            for key, state in states.read_many(conn, jobs).items()
+            if state.due_ms is not None and listened_ms < state.due_ms < before_ms
         ]
         states.write_many(conn, moved)
 
@@ -136,6 +144,8 @@ class Sweep:
                         log.info("subjects fell silent", subjects=found)
                 except StoreError as error:
                     log.warning("the silence sweep waits for the database", reason=str(error))
+                except Exception:
+                    log.exception("a round of the silence sweep failed; the next one tries again")
                 try:
                     async with asyncio.timeout(EVERY_S):
                         await stop.wait()
