@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,14 +17,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.probes.authority import identity
 from tests.servers import Asked, answering, closed_port, hang, reply, serving, until
 from tocsin.bus.memory import MemoryBus
 from tocsin.core.decide import Policy, State, Verdict
-from tocsin.core.outcome import REACHABLE, Result, StateKey, Subject
+from tocsin.core.outcome import CERTIFICATE, REACHABLE, Result, StateKey, Subject
 from tocsin.core.target import Target
 from tocsin.lib.clock import SYSTEM_CLOCK, Clock, SystemClock
 from tocsin.lib.net import Network
-from tocsin.pipeline import Pipeline
+from tocsin.pipeline import Entry, Pipeline, Settled
 from tocsin.services.worker import TargetChanges, Worker, WorkerSettings
 from tocsin.store import checks, evidence, states, transitions
 from tocsin.store.checks import CheckRow
@@ -64,6 +65,8 @@ class Watching:
         self._roster: dict[int, tuple[int, Target]] = {}
         self._removed: dict[int, int] = {}
         self._revision = 0
+        self.defects: list[Exception] = []
+        """Raised one by one when targets are read."""
 
     def put(self, *targets: Target) -> None:
         self._revision += 1
@@ -76,7 +79,9 @@ class Watching:
         self._removed[target_id] = self._revision
         self.bus.ring("targets")
 
-    def _load(self, since_revision: int) -> TargetChanges:
+    def load(self, since_revision: int) -> TargetChanges:
+        if self.defects:
+            raise self.defects.pop()
         return TargetChanges(
             [one for revision, one in self._roster.values() if revision > since_revision],
             [target_id for target_id, revision in self._removed.items() if revision > since_revision],
@@ -89,7 +94,7 @@ class Watching:
             pipeline=Pipeline(self.store, self.bus, self.clock),
             bus=self.bus,
             clock=self.clock,
-            load=self._load,
+            load=self.load,
             open_network=Network.open,
             settings=WorkerSettings(location_id=1, canary=self.canary),
         )
@@ -182,6 +187,55 @@ async def test_a_paused_target_is_left_alone_and_a_changed_one_is_checked_as_it_
             await asyncio.sleep(2.5)
         assert len(watching.rows(1)) == before
         assert new.connections > asked
+
+
+async def test_a_certificate_is_told_again_after_a_pause_too_short_to_be_seen(watching: Watching) -> None:
+    key = StateKey(Subject("target", 1), CERTIFICATE, 1)
+
+    def verdict() -> Verdict:
+        with watching.store.read() as conn:
+            return states.read_many(conn, [key])[key].verdict
+
+    soon = identity("localhost", "localhost", days=(-1, 3))
+    async with serving(answering(reply()), tls=soon.server_context()) as server:
+        watched = target(1, url=server.url, verify_tls=False)
+        watching.put(watched)
+        async with watching.working():
+            await until(lambda: verdict() is Verdict.DEGRADED)
+            pipeline = Pipeline(watching.store, watching.bus, watching.clock)
+            with watching.store.write() as conn:
+                pipeline.hold(conn, [key], "paused")
+                pipeline.release(conn, [key])
+            watching.put(watched)
+            await until(lambda: verdict() is Verdict.DEGRADED)
+
+
+async def test_targets_are_read_again_after_a_defect(watching: Watching) -> None:
+    watching.defects.append(LookupError("a defect"))
+    async with serving(answering(reply())) as server, watching.working():
+        await until(lambda: not watching.defects)
+        watching.put(target(1, url=server.url))
+        await watching.until_verdict(1, Verdict.UP)
+
+
+async def test_a_worker_that_cannot_record_ends(watching: Watching) -> None:
+    class Broken(Pipeline):
+        def write(self, entries: Sequence[Entry]) -> list[Settled]:
+            super().write(entries)
+            return [None] * len(entries)  # type: ignore[list-item]
+
+    worker = Worker(
+        pipeline=Broken(watching.store, watching.bus, watching.clock),
+        bus=watching.bus,
+        clock=watching.clock,
+        load=watching.load,
+        open_network=Network.open,
+        settings=WorkerSettings(location_id=1),
+    )
+    async with serving(answering(reply())) as server:
+        watching.put(target(1, url=server.url))
+        with pytest.raises(TypeError):
+            await worker.run(asyncio.Event())
 
 
 async def test_a_locked_database_loses_no_check_and_changes_no_verdict(watching: Watching) -> None:

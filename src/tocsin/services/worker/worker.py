@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from tocsin.bus.base import Bus
-from tocsin.core.decide import Policy, graded, unsettled
+from tocsin.core.decide import Policy, Verdict, graded, unsettled
 from tocsin.core.outcome import CERTIFICATE, REACHABLE, Outcome, Result, StateKey, Subject
 from tocsin.core.own_network import NetworkJudge
 from tocsin.core.target import TARGET, Target
@@ -130,8 +130,15 @@ class Worker:
     async def run(self, stop: asyncio.Event) -> None:
         """Runs until ``stop`` is set; then ends checks under way, writes what is left and returns.
 
-        Start: targets, canary, recorder, checks. Stop: the reverse.
+        Start: targets, canary, recorder, checks. Stop: the reverse. Raises when a loop of it has ended by itself: a
+        worker that looks and does not record is none.
         """
+        broken: list[BaseException] = []
+
+        def end(error: BaseException) -> None:
+            broken.append(error)
+            stop.set()
+
         self._limit = min(self._settings.max_concurrent, _open_files() - 200)
         self._canary_lock = asyncio.Lock()
         self._checks = TaskSet(_report)
@@ -145,7 +152,7 @@ class Worker:
                 self._network = network
                 self._lag = LoopLag(asyncio.get_running_loop(), network.http.behind_s)
                 self._timer: asyncio.Handle = asyncio.get_running_loop().call_soon(self._tick)
-                loops = TaskSet(_report)
+                loops = TaskSet(end)
                 recording = loops.start(self._recorder.run())
                 loops.start(self._follow_targets(reading))
                 loops.start(self._follow_canary())
@@ -162,6 +169,8 @@ class Worker:
                     log.error("results could not be written before the end", results=len(self._recorder))
                 await loops.close()
                 self._lag.stop()
+                if broken:
+                    raise broken[0]
         finally:
             reading.close()
             writing.close()
@@ -172,11 +181,11 @@ class Worker:
         async with self._bus.listen(["targets"]) as bell:
             while True:
                 try:
-                    changes = await reading.run(self._load, self._revision)
+                    self._take_over(await reading.run(self._load, self._revision))
                 except StoreError as error:
                     log.warning("targets cannot be read; going on with those known", reason=str(error))
-                else:
-                    self._take_over(changes)
+                except Exception:
+                    log.exception("changes of targets cannot be taken over; going on with those known")
                 await bell.wait(RELOAD_S)
 
     def _take_over(self, changes: TargetChanges) -> None:
@@ -194,6 +203,7 @@ class Worker:
             known = self._watches.get(target.id)
             if known is not None and _probed_alike(known.target, target):
                 known.target, known.prepared = target, prepared
+                known.certificate_told = None  # it may have been paused and resumed since
                 continue
             self._watches[target.id] = _Watch(target, prepared, self._settings.location_id)
             self._agenda.put(target.id, target.interval_ms, now_ms)
@@ -270,12 +280,16 @@ class Worker:
     def _on_settled(self, settled: list[Settled]) -> None:
         """A result that speaks against the verdict is looked at again soon, not a whole interval later."""
         for key, state in settled:
-            if key.rule == REACHABLE and unsettled(state):
-                watch = self._watches.get(key.subject.id)
-                if watch is not None and watch.target.recheck_ms < watch.target.interval_ms:
-                    now_ms = int(self._slots.now_ms())
-                    self._agenda.look(key.subject.id, max(state.last_at_ms + watch.target.recheck_ms, now_ms))
-                    self._tick_soon()
+            watch = self._watches.get(key.subject.id)
+            if watch is None:
+                continue
+            if key.rule == CERTIFICATE:
+                if state.verdict is Verdict.UNKNOWN:
+                    watch.certificate_told = None  # it was told while the target was paused, and not heard
+            elif unsettled(state) and watch.target.recheck_ms < watch.target.interval_ms:
+                now_ms = int(self._slots.now_ms())
+                self._agenda.look(key.subject.id, max(state.last_at_ms + watch.target.recheck_ms, now_ms))
+                self._tick_soon()
 
     # ── one check ─────────────────────────────────────────────────────────────────────────────────
 
