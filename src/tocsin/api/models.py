@@ -10,6 +10,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, Union
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from tocsin.api.parameters import Text
 from tocsin.catalog.channels import ChannelFields
 from tocsin.catalog.fields import secret_names
 from tocsin.catalog.rules import EventName, RuleFields
@@ -91,7 +92,7 @@ class Problem(BaseModel):
 class SignIn(Wish):
     model_config = _example(name="admin", password="correct horse battery staple")  # noqa: S106 - an example
 
-    name: str = Field(max_length=200)
+    name: Text = Field(max_length=200)
     password: str = Field(max_length=1000)
 
 

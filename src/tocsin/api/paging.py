@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Any, TypeVar
+from collections.abc import Iterable
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -24,6 +25,19 @@ def position_of(cursor: str | None, shape: type[T]) -> T | None:
         return None
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
-        return msgspec.json.decode(base64.urlsafe_b64decode(padded.encode("ascii")), type=shape)
+        position = msgspec.json.decode(base64.urlsafe_b64decode(padded.encode("ascii")), type=shape)
+        if not all(map(_can_be_stored, cast(Iterable[object], position))):
+            raise ValueError("no row can be there")
+        return position
     except (ValueError, binascii.Error, msgspec.MsgspecError):
         raise bad_parameter("cursor", "is not one that was given out for this list") from None
+
+
+def _can_be_stored(value: object) -> bool:
+    """Whether an engine may be asked about it: no integer beyond 64 bits, no NUL in a text."""
+    match value:
+        case int():
+            return -(2**63) <= value < 2**63
+        case str():
+            return "\0" not in value
+    return True

@@ -74,7 +74,10 @@ def epoch_ms(name: str, text: str) -> int:
         raise bad_parameter(name, "must be an RFC 3339 time, such as 2026-03-01T03:12:07Z") from None
     if at.tzinfo is None:
         raise bad_parameter(name, "must name its zone: end it with Z or an offset such as +01:00")
-    at_ms = round(at.astimezone(UTC).timestamp() * 1000)
+    try:
+        at_ms = round(at.astimezone(UTC).timestamp() * 1000)
+    except OverflowError:  # the first or the last day of all, in another zone
+        raise bad_parameter(name, "is out of range") from None
     if not 0 <= at_ms <= LATEST_MS:
         raise bad_parameter(name, "is out of range")
     return at_ms

@@ -75,8 +75,11 @@ class WebApp:
         if "\x00" in path:
             return None
         root = self._directory.resolve()
-        file = (root / path).resolve()
-        return file if file.is_relative_to(root) and file.is_file() else None
+        try:
+            file = (root / path).resolve()
+            return file if file.is_relative_to(root) and file.is_file() else None
+        except OSError:  # longer than any file's name can be
+            return None
 
 
 def _sent(file: Path, headers: Headers, cache_control: str) -> Response:

@@ -6,9 +6,10 @@ Knows pydantic models only; no plug-in by name, no store.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping
+import json
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Final, Literal, TypeVar, get_args
 
 import msgspec
 from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError, create_model
@@ -45,14 +46,26 @@ def validated(model: type[M], document: Mapping[str, Any]) -> M:
 
     Raises ``Invalid`` with every field that is wrong.
     """
+    all_of(FieldError(name, _NO_TEXT) for name, value in document.items() if not _is_text(name, value))
     try:
-        encoded = msgspec.json.encode(document)
-    except UnicodeEncodeError:
-        raise Invalid([FieldError("", "holds a character that is no text (a lone surrogate)")]) from None
-    try:
-        return model.model_validate_json(encoded, strict=True)
+        # Not msgspec, which writes NaN and Infinity as null: here they reach the field, which refuses them.
+        return model.model_validate_json(json.dumps(document), strict=True)
     except ValidationError as error:
         raise Invalid([_with_suggestion(problem, model) for problem in field_errors(error)]) from None
+
+
+_NO_TEXT: Final = "holds a character that is no text (a lone surrogate)"
+
+
+def _is_text(*values: object) -> bool:
+    """Whether all text in ``values``, at any depth, can be written down."""
+    try:
+        msgspec.json.encode(values)
+    except UnicodeEncodeError:
+        return False
+    except (OverflowError, RecursionError):
+        pass  # the model says what is wrong with it
+    return True
 
 
 def _with_suggestion(problem: FieldError, model: type[BaseModel]) -> FieldError:
@@ -105,7 +118,7 @@ def with_kept_secrets(
     return completed
 
 
-def all_of(*batches: Collection[FieldError]) -> None:
+def all_of(*batches: Iterable[FieldError]) -> None:
     """Raises ``Invalid`` with everything that is wrong, if anything is."""
     wrong = [error for batch in batches for error in batch]
     if wrong:

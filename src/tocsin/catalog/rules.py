@@ -24,7 +24,7 @@ DEFAULT_RULE_NAME = "Everything"
 DEFAULT_REMINDER_S = 3600
 
 EventName = Literal["down", "recovered", "degraded", "certificate"]
-Number = Annotated[int, Field(ge=1)]
+Number = Annotated[int, Field(ge=1, le=2**53)]
 
 
 def _numbers(numbers: list[int]) -> list[int]:

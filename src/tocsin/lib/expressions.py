@@ -104,6 +104,8 @@ def _compile(source: str, variables: tuple[tuple[str, Kind], ...]) -> Condition:
         raise ExpressionError("the expression is empty", 1, 1)
     if len(source) > MAX_LENGTH:
         raise ExpressionError(f"the expression is longer than {MAX_LENGTH} characters")
+    if fit_text(source) != source:
+        raise ExpressionError("the expression holds a character that is no text (NUL or a lone surrogate)")
     try:
         expression = _environment(variables).compile(source)
     except RuntimeError as error:

@@ -77,7 +77,7 @@ def check_client(certificate: str, key: str) -> None:
 def _trust(context: ssl.SSLContext, pem: str) -> None:
     try:
         context.load_verify_locations(cadata=pem)
-    except (ssl.SSLError, ValueError):
+    except (ssl.SSLError, ValueError, TypeError):  # the last for what is not ASCII
         raise ValueError("not a certificate in PEM form") from None
 
 

@@ -87,6 +87,9 @@ class DnsSettings(ProbeSettings):
     @field_validator("host")
     @classmethod
     def _is_a_name(cls, host: str) -> str:
+        # A DNS name may hold any byte; what people type, and see again in lists and messages, may not.
+        if not host.isprintable() or " " in host:
+            raise ValueError("it holds spaces or control characters")
         asked_name(host, "A")
         return host
 
