@@ -177,8 +177,10 @@ class Span(NamedTuple):
     """Checks whose start was at most so many milliseconds late, cumulated; as the histogram counts them."""
 
     def lateness_percentile_ms(self, share: float) -> float:
-        """Within a bucket of the histogram the starts are taken to be spread evenly."""
+        """Within a bucket of the histogram the starts are taken to be spread evenly; 0 when nothing started."""
         wanted = share * max(self.lateness_ms.values(), default=0.0)
+        if not wanted:
+            return 0.0
         below_ms, below = 0.0, 0.0
         for bound_ms, count in sorted(self.lateness_ms.items()):
             if count >= wanted:
