@@ -153,7 +153,9 @@ function merge(changes: Changes): void {
   const known = queries.getQueryData<Target[]>(key.targets);
   if (known !== undefined) {
     queries.setQueryData(key.targets, mergedTargets(known, changes));
-    if (strangers(known, changes)) void queries.invalidateQueries({ queryKey: key.targets });
+    // While the list is still arriving, what it does not have yet is no news.
+    const arriving = queries.isFetching({ queryKey: key.targets }) > 0;
+    if (!arriving && strangers(known, changes)) void queries.invalidateQueries({ queryKey: key.targets });
   }
   for (const state of changes.targets) {
     queries.setQueryData<Target>(key.target(state.id), (target) =>

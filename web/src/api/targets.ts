@@ -17,9 +17,9 @@ export function useTargets() {
   return useQuery<Target[]>({ ...everyTarget, refetchInterval });
 }
 
-/** Asks before the page that shows them is there. */
+/** Asks before the page that shows them is there. A refusal is that page's to show: it finds it in the cache. */
 export function prefetchTargets(): void {
-  void queries.prefetchQuery(everyTarget);
+  queries.query(everyTarget).catch(() => undefined);
 }
 
 /**
@@ -30,7 +30,8 @@ const everyTarget = queryOptions<Target[]>({
   queryKey: key.targets,
   queryFn: async ({ signal }) => {
     const first = queries.getQueryData<Target[]>(key.targets) === undefined;
-    let all: Target[] = [];
+    // By id: a target whose verdict changes between two pages may stand on both.
+    const all = new Map<number, Target>();
     let cursor: string | null = null;
     do {
       const page: Page<Target> = await get<Page<Target>>(
@@ -42,11 +43,11 @@ const everyTarget = queryOptions<Target[]>({
         }),
         signal,
       );
-      all = all.concat(page.items);
+      for (const target of page.items) all.set(target.id, target);
       cursor = page.next;
-      if (first && cursor !== null) queries.setQueryData(key.targets, all);
+      if (first && cursor !== null) queries.setQueryData(key.targets, [...all.values()]);
     } while (cursor !== null);
-    return all;
+    return [...all.values()];
   },
 });
 
