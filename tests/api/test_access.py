@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
@@ -199,6 +200,19 @@ async def test_guessing_is_slowed_down(nobody: Client, clock: FakeClock) -> None
     clock.tick(291)
     answer = await nobody.post("/v1/session", json={"name": "admin", "password": PASSWORD})
     assert answer.status_code == 200
+
+
+async def test_failing_as_admin_does_not_keep_admin_out(app: FastAPI, asking: Asking) -> None:
+    def coming_from(address: str) -> httpx.AsyncClient:
+        transport = httpx.ASGITransport(app, client=(address, 1))
+        return httpx.AsyncClient(transport=transport, base_url="http://tocsin.test")
+
+    async with coming_from("192.0.2.66") as mallory, coming_from("192.0.2.1") as admin:
+        for _ in range(12):
+            refused = await mallory.post("/v1/session", json={"name": "admin", "password": "wrong"})
+        assert refused.status_code == 429
+        answer = await admin.post("/v1/session", json={"name": "admin", "password": PASSWORD})
+        assert answer.status_code == 200
 
 
 async def test_a_session_slides_and_ends(person: Client, clock: FakeClock) -> None:

@@ -103,30 +103,77 @@ def test_a_session_that_ran_out_is_removed(store: Store) -> None:
         assert access.identify_session(conn, new, now_ms=later_ms) is not None
 
 
-def test_failures_count_by_every_name_they_are_known_by() -> None:
+def fail(failures: Failures, name: str, address: str, *, times: int, now_s: float = 0) -> None:
+    for _ in range(times):
+        failures.begin(name, address, now_s=now_s)
+
+
+def test_guessing_a_name_from_one_address_is_slow() -> None:
     failures = Failures()
     for number in range(10):
-        failures.add([f"address {number}", "name admin"], now_s=number)
+        failures.begin("admin", "192.0.2.1", now_s=number)
     with pytest.raises(TooManyFailures) as caught:
-        failures.check(["address new", "name admin"], now_s=10)
+        failures.begin("admin", "192.0.2.1", now_s=10)
     assert caught.value.retry_after_s == 290
-    failures.check(["address 0", "name other"], now_s=10)
-    failures.check(["address new", "name admin"], now_s=300.5)
+    failures.begin("admin", "192.0.2.1", now_s=300.5)
+
+
+def test_failing_in_a_name_keeps_its_owner_elsewhere_not_out() -> None:
+    failures = Failures()
+    fail(failures, "admin", "192.0.2.1", times=10)
+    failures.begin("admin", "192.0.2.2", now_s=1)
+    failures.begin("other", "192.0.2.1", now_s=1)
+
+
+def test_guessing_many_names_from_one_address_is_slow() -> None:
+    failures = Failures()
+    for number in range(Failures.BY_ADDRESS):
+        failures.begin(f"name {number}", "192.0.2.1", now_s=0)
+    with pytest.raises(TooManyFailures):
+        failures.begin("another", "192.0.2.1", now_s=1)
+    failures.begin("another", "192.0.2.2", now_s=1)
+
+
+def test_guessing_a_name_from_everywhere_is_slow() -> None:
+    failures = Failures()
+    for number in range(Failures.BY_NAME):
+        failures.begin("admin", f"address {number}", now_s=0)
+    with pytest.raises(TooManyFailures):
+        failures.begin("admin", "192.0.2.1", now_s=1)
+
+
+@pytest.mark.parametrize(
+    ("one", "same"), [("2001:db8::1", "2001:db8::ffff:1"), ("::ffff:192.0.2.1", "192.0.2.1"), ("", "")]
+)
+def test_the_addresses_of_one_host_count_as_one(one: str, same: str) -> None:
+    failures = Failures()
+    fail(failures, "admin", one, times=10)
+    with pytest.raises(TooManyFailures):
+        failures.begin("admin", same, now_s=0)
+    failures.begin("admin", "2001:db8:0:1::1", now_s=0)
 
 
 def test_a_success_forgets() -> None:
     failures = Failures()
-    for _ in range(10):
-        failures.add(["name admin"], now_s=0)
-    failures.forget(["name admin"])
-    failures.check(["name admin"], now_s=0)
+    fail(failures, "admin", "192.0.2.1", times=10)
+    failures.succeeded("admin", "192.0.2.1")
+    fail(failures, "admin", "192.0.2.1", times=10)
+
+
+def test_a_success_forgets_no_failure_of_others() -> None:
+    failures = Failures()
+    fail(failures, "admin", "192.0.2.1", times=10)
+    for _ in range(1000):
+        failures.begin("mallory", "192.0.2.1", now_s=0)
+        failures.succeeded("mallory", "192.0.2.1")
+    with pytest.raises(TooManyFailures):
+        failures.begin("admin", "192.0.2.1", now_s=0)
 
 
 def test_no_more_than_so_many_are_remembered() -> None:
     failures = Failures()
-    for number in range(Failures.MOST_ENTRIES + 5):
-        for _ in range(10):
-            failures.add([str(number)], now_s=0)
-    failures.check(["0"], now_s=0)
+    for number in range(Failures.MOST_ENTRIES):
+        fail(failures, f"name {number}", f"address {number}", times=10)
+    failures.begin("name 0", "address 0", now_s=0)
     with pytest.raises(TooManyFailures):
-        failures.check([str(Failures.MOST_ENTRIES)], now_s=0)
+        failures.begin(f"name {Failures.MOST_ENTRIES - 1}", f"address {Failures.MOST_ENTRIES - 1}", now_s=0)

@@ -26,8 +26,8 @@ router = APIRouter(prefix="/v1", tags=["session"], route_class=ReadRoute)
     responses=problem_answers(401, 403, 413, 422, 429),
 )
 async def sign_in(request: Request, wish: models.SignIn, context: Context) -> Response:
-    """Answers with the cookie `tocsin_session`. Ten failures in five minutes, by address or by name, close the door
-    for the rest of them."""
+    """Answers with the cookie `tocsin_session`. Ten failures in five minutes for one name from one address are answered
+    429 for the rest of them; so are 50 from one address for any name, and 500 for one name from anywhere."""
     if same_origin(request) is False:
         raise ApiProblem(403, "Sign in from this server's own page.")
     signing_in: SigningIn = request.app.state.signing_in

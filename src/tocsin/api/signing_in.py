@@ -28,33 +28,25 @@ class SigningIn:
         self._waiting = 0
 
     async def sign_in(self, name: str, password: str, *, address: str) -> tuple[UserRow, str]:
-        """The user, and a new session's token. An attempt counts as failed until it has succeeded, so that many at
-        once gain nothing."""
-        keys = (f"address {address}", f"name {name}")
-        self._begin(keys)
+        """The user, and a new session's token."""
+        self._failures.begin(name, address, now_s=self._context.clock.monotonic())
         signed_in = await self._alone(self._sign_in, name, password)
         if signed_in is None:
             raise ApiProblem(401, "The name or the password is wrong.")
-        self._failures.forget(keys)
+        self._failures.succeeded(name, address)
         return signed_in
 
     async def change_password(self, asker: Identity, current: str, new: str, *, address: str) -> bool:
         """False when ``current`` is not the present password."""
-        keys = (f"address {address}", f"name {asker.name}")
         access.check_new_password(new)
-        self._begin(keys)
+        self._failures.begin(asker.name, address, now_s=self._context.clock.monotonic())
         changed = await self._alone(self._change_password, asker, current, new)
         if changed:
-            self._failures.forget(keys)
+            self._failures.succeeded(asker.name, address)
         return changed
 
     def close(self) -> None:
         self._thread.close()
-
-    def _begin(self, keys: tuple[str, ...]) -> None:
-        now_s = self._context.clock.monotonic()
-        self._failures.check(keys, now_s=now_s)
-        self._failures.add(keys, now_s=now_s)
 
     async def _alone(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         if self._waiting >= self.MOST_WAITING:

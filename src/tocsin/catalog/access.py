@@ -10,8 +10,9 @@ import hashlib
 import secrets
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from functools import cache
+from ipaddress import IPv4Address, IPv6Network, ip_address
 from typing import Final, Literal, NamedTuple
 
 from argon2 import PasswordHasher
@@ -208,41 +209,68 @@ def revoke_key(conn: Connection, key_id: int, *, now_ms: int) -> None:
 
 
 class Failures:
-    """Counts failed sign-ins per address and per name, in this process, and says when it is enough.
+    """Counts failed sign-ins in this process and says when it is enough.
 
-    Bounded: the entries heard of longest ago are forgotten first. Safe to share between threads.
+    Three counts, so that guessing is slow and yet nobody can keep another one out by failing in their name: by name
+    and address together, by address (many names from one place), and, far higher, by name (many places). Bounded:
+    what was heard of longest ago is forgotten first. Safe to share between threads.
     """
 
-    LIMIT: Final = 10
+    BY_BOTH: Final = 10
+    BY_ADDRESS: Final = 50
+    BY_NAME: Final = 500
     WINDOW_S: Final = 300.0
     MOST_ENTRIES: Final = 10_000
 
     def __init__(self) -> None:
-        self._times: OrderedDict[str, deque[float]] = OrderedDict()
+        self._times: OrderedDict[tuple[str, ...], deque[float]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def check(self, keys: Sequence[str], *, now_s: float) -> None:
-        """Raises ``TooManyFailures`` when any of ``keys`` has failed too often. ``now_s`` is monotonic."""
-        with self._lock:
-            wait_s = max((self._wait_s(key, now_s) for key in keys), default=0.0)
-        if wait_s > 0:
-            raise TooManyFailures(max(1, round(wait_s)))
+    def begin(self, name: str, address: str, *, now_s: float) -> None:
+        """Counts an attempt, as failed until it has ``succeeded``: many at once gain nothing. ``now_s`` is monotonic.
 
-    def add(self, keys: Sequence[str], *, now_s: float) -> None:
+        Raises ``TooManyFailures``, and counts nothing, when there have been too many.
+        """
+        counts = self._counts(name, address)
         with self._lock:
-            for key in keys:
-                self._times.setdefault(key, deque(maxlen=self.LIMIT)).append(now_s)
+            wait_s = max(self._wait_s(key, limit, now_s) for key, limit in counts.items())
+            if wait_s > 0:
+                raise TooManyFailures(max(1, round(wait_s)))
+            for key, limit in counts.items():
+                self._times.setdefault(key, deque(maxlen=limit)).append(now_s)
                 self._times.move_to_end(key)
             while len(self._times) > self.MOST_ENTRIES:
                 self._times.popitem(last=False)
 
-    def forget(self, keys: Sequence[str]) -> None:
+    def succeeded(self, name: str, address: str) -> None:
+        """Whoever it is may mistype again. The wider counts lose this one attempt only: others' failures stay."""
         with self._lock:
-            for key in keys:
-                self._times.pop(key, None)
+            for key, limit in self._counts(name, address).items():
+                times = self._times.get(key)
+                if times is not None and limit == self.BY_BOTH:
+                    del self._times[key]
+                elif times:
+                    times.pop()
 
-    def _wait_s(self, key: str, now_s: float) -> float:
+    def _counts(self, name: str, address: str) -> dict[tuple[str, ...], int]:
+        place = _place_of(address)
+        return {("both", name, place): self.BY_BOTH, ("address", place): self.BY_ADDRESS, ("name", name): self.BY_NAME}
+
+    def _wait_s(self, key: tuple[str, ...], limit: int, now_s: float) -> float:
         times = self._times.get(key)
-        if times is None or len(times) < self.LIMIT:
+        if times is None or len(times) < limit:
             return 0.0
         return times[0] + self.WINDOW_S - now_s
+
+
+def _place_of(address: str) -> str:
+    """Who an address stands for: one host has a whole IPv6 /64 to itself."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv4Address):
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(IPv6Network((int(parsed) >> 64 << 64, 64)))
