@@ -221,3 +221,10 @@ async def test_an_impossible_schedule_is_refused(member: Client, fields: dict[st
     answer = await member.post("/v1/targets", json={"name": "x", "kind": "heartbeat"} | fields)
     assert answer.status_code == 422
     assert fields_of(answer) == [wrong]
+
+
+async def test_guessing_addresses_takes_no_writers_turn(nobody: Client, job: dict[str, Any], store: Store) -> None:
+    with store.write():
+        answer = await nobody.get(f"/ping/{uuid.uuid4()}")
+        assert answer.status_code == 404
+        assert (await nobody.get(job["ping_url"])).status_code == 503, "a known one is told to come again"

@@ -106,6 +106,9 @@ async def _receive(
 
 
 def _keep(context: ApiContext, token: str, call: Call, caller: Caller, body: bytes) -> None:
+    # Whoever guesses addresses takes no writer's turn.
+    with context.store.read() as conn:
+        heartbeats.ensure_known(conn, token)
     with context.store.write() as conn:
         changes = heartbeats.receive(conn, token, call, pipeline=context.pipeline, caller=caller, body=body)
     context.pipeline.ring(changes)

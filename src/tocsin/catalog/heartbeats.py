@@ -35,6 +35,16 @@ class Caller(NamedTuple):
     user_agent: str = ""
 
 
+def ensure_known(conn: Connection, token: str) -> None:
+    """``NotFound`` when nobody has this address."""
+    if store_heartbeats.target_of(conn, token) is None:
+        raise _unknown()
+
+
+def _unknown() -> NotFound:
+    return NotFound("No heartbeat has this address.")
+
+
 def receive(
     conn: Connection,
     token: str,
@@ -56,7 +66,7 @@ def receive(
     row = None if target_id is None else store_targets.get(conn, target_id)
     schedule = None if row is None else targets.schedule_of(row)
     if row is None or schedule is None:
-        raise NotFound("No heartbeat has this address.")
+        raise _unknown()
     key = StateKey(Subject(TARGET, row.id), REACHABLE, store_targets.HEADLINE_LOCATION_ID)
     # Taken first: the state's row is ours until the end, so two calls at once are understood one after the other.
     state = store_states.read_many(conn, [key])[key]
