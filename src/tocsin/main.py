@@ -40,6 +40,9 @@ from tocsin.store.engine import Store, StoreError
 SWITCH_S = 0.001
 """How long one thread may keep another from running Python: short, so that a page being made delays no check."""
 
+LAST_WAIT_S = 0.5
+"""How long anybody waits for a lock of the database once all is stopping."""
+
 log = get_logger("main")
 
 
@@ -158,6 +161,7 @@ async def _serve(house: _House) -> int:
         await over.wait()
         stopping = True
         log.info("stopping")
+        house.store.hurry(LAST_WAIT_S)
     return 1 if failed else 0
 
 

@@ -72,6 +72,14 @@ def test_locked_for_half_a_minute(tmp_path: Path, service: Served) -> None:
         assert tocsin.metrics()["tocsin_results_dropped_total"] == 0
 
 
+def test_asked_to_end_while_locked_it_ends_in_time(tmp_path: Path, service: Served) -> None:
+    with running(tmp_path) as tocsin:
+        watch(tocsin, service)
+        with closing(sqlite3.connect(tocsin.data_dir / "tocsin.db", timeout=30, isolation_level=None)) as locker:
+            locker.execute("BEGIN IMMEDIATE")
+            assert tocsin.stop(within_s=10) == 0
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own with 16 MiB."""

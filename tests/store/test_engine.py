@@ -114,6 +114,20 @@ def test_a_read_may_not_write(either: Store) -> None:
     assert names(either) == set()
 
 
+def test_in_a_hurry_nobody_waits_out_the_time_that_was_set(either: Store, request: pytest.FixtureRequest) -> None:
+    """Its connections are open already, and told to wait for longer than any test may take."""
+    url = request.getfixturevalue("postgres_url") if either.engine_name == "postgresql" else either.url
+    patient = Store(url, busy_timeout_s=100_000)
+    add(patient, "here")
+    patient.hurry(0.05)
+    change = text("UPDATE locations SET name = 'there' WHERE id = 1")
+    with either.write() as conn:
+        conn.execute(change)
+        with pytest.raises(StoreBusy), patient.write() as other:
+            other.execute(change)
+    patient.close()
+
+
 def test_when_every_connection_is_taken_the_next_is_told_so(path: Path) -> None:
     store = Store(f"sqlite:///{path}", busy_timeout_s=0.05, pool_size=1)
     with (

@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
@@ -57,17 +58,15 @@ class Store:
         pool_size: int = 10,
     ) -> None:
         parsed = make_url(url)
-        self._busy_timeout_s = busy_timeout_s
+        self._patience = patience = _Patience(busy_timeout_s)
         self._writers = _FairLock()
         if parsed.get_backend_name() == "sqlite":
             parsed = _sqlite_url(parsed, data_dir)
-            self._reader = _sqlite_engine(
-                parsed, busy_timeout_s, pool_size, begin="BEGIN", cache_kib=4_096, query_only=True
-            )
+            self._reader = _sqlite_engine(parsed, patience, pool_size, begin="BEGIN", cache_kib=4_096, query_only=True)
             # One connection writes, so its page cache and its prepared statements stay warm.
-            self._writer = _sqlite_engine(parsed, busy_timeout_s, 1, begin="BEGIN IMMEDIATE", cache_kib=16_384)
+            self._writer = _sqlite_engine(parsed, patience, 1, begin="BEGIN IMMEDIATE", cache_kib=16_384)
         elif parsed.get_backend_name() == "postgresql":
-            server = _postgresql_engine(parsed, busy_timeout_s, connect_timeout_s, statement_timeout_s, pool_size)
+            server = _postgresql_engine(parsed, patience, connect_timeout_s, statement_timeout_s, pool_size)
             # A read is one snapshot: what it says about a mark and about the rows behind it belongs together.
             self._reader = server.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             self._writer = server.execution_options(isolation_level="READ COMMITTED", postgresql_readonly=False)
@@ -97,8 +96,12 @@ class Store:
                 with self._writer.begin() as conn:
                     yield conn
                 return
-            with self._writers.held(self._busy_timeout_s), self._writer.begin() as conn:
+            with self._writers.held(self._patience.lock_s), self._writer.begin() as conn:
                 yield conn
+
+    def hurry(self, busy_timeout_s: float) -> None:
+        """From now on wait no longer than this for a lock: what is closing down has no time to."""
+        self._patience.lock_s, self._patience.changed = busy_timeout_s, True
 
     def ping(self) -> None:
         """Return when the database answers; raises StoreBusy or StoreUnavailable."""
@@ -135,6 +138,14 @@ class Store:
         """Close every connection not in use. The store can be used again afterwards."""
         self._reader.dispose()
         self._writer.dispose()
+
+
+@dataclass(slots=True)
+class _Patience:
+    """How long to wait for a lock. ``changed``: connections that are open already have been told another time."""
+
+    lock_s: float
+    changed: bool = False
 
 
 class _FairLock:
@@ -189,16 +200,16 @@ def _sqlite_url(url: URL, data_dir: Path | None) -> URL:
 
 
 def _sqlite_engine(
-    url: URL, busy_timeout_s: float, pool_size: int, *, begin: str, cache_kib: int, query_only: bool = False
+    url: URL, patience: _Patience, pool_size: int, *, begin: str, cache_kib: int, query_only: bool = False
 ) -> Engine:
     engine = create_engine(
         url,
         poolclass=QueuePool,
         pool_size=pool_size,
         max_overflow=0,
-        pool_timeout=busy_timeout_s,
+        pool_timeout=patience.lock_s,
         connect_args={
-            "timeout": busy_timeout_s,
+            "timeout": patience.lock_s,
             "check_same_thread": False,
             "isolation_level": None,
             "cached_statements": 512,
@@ -221,6 +232,8 @@ def _sqlite_engine(
             connection.execute(f"PRAGMA {pragma}").close()
 
     def open_transaction(conn: Connection) -> None:
+        if patience.changed:
+            conn.exec_driver_sql(f"PRAGMA busy_timeout = {round(patience.lock_s * 1000)}")
         conn.exec_driver_sql(begin)
 
     event.listen(engine, "connect", configure)
@@ -229,19 +242,19 @@ def _sqlite_engine(
 
 
 def _postgresql_engine(
-    url: URL, busy_timeout_s: float, connect_timeout_s: float, statement_timeout_s: float, pool_size: int
+    url: URL, patience: _Patience, connect_timeout_s: float, statement_timeout_s: float, pool_size: int
 ) -> Engine:
     engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
         pool_size=pool_size,
         max_overflow=0,
-        pool_timeout=busy_timeout_s,
+        pool_timeout=patience.lock_s,
         pool_pre_ping=True,
         pool_recycle=3600,
         connect_args={"connect_timeout": max(2, round(connect_timeout_s)), "application_name": "tocsin"},
     )
     settings = (
-        f"SET lock_timeout = {round(busy_timeout_s * 1000)}; "
+        f"SET lock_timeout = {round(patience.lock_s * 1000)}; "
         f"SET statement_timeout = {round(statement_timeout_s * 1000)}; "
         "SET idle_in_transaction_session_timeout = 60000; SET timezone = 'UTC'"
     )
@@ -251,7 +264,12 @@ def _postgresql_engine(
         connection.execute(settings)
         connection.autocommit = before
 
+    def open_transaction(conn: Connection) -> None:
+        if patience.changed:
+            conn.exec_driver_sql(f"SET LOCAL lock_timeout = {round(patience.lock_s * 1000)}")
+
     event.listen(engine, "connect", configure)
+    event.listen(engine, "begin", open_transaction)
     return engine
 
 
