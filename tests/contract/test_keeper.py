@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from itertools import islice
 
 import pytest
-from sqlalchemy import Table, func, insert, select
+from sqlalchemy import Table, func, insert, select, update
 
 from tests.clocks import FakeClock
 from tests.contract.rows import add_targets, check, key
+from tests.servers import until
 from tocsin.core.decide import State, Transition, Verdict
 from tocsin.core.outcome import CERTIFICATE, Result
 from tocsin.core.rollup import DAY_MS, HOUR_MS
@@ -344,6 +345,35 @@ async def test_the_loop_outlives_a_database_that_cannot_be_reached(monkeypatch: 
         await done.wait()
         stop.set()
     store.close()
+
+
+async def test_the_loop_outlives_a_row_it_cannot_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "EVERY_S", 0)
+    with store.write() as conn:
+        add_targets(conn, 1)
+    some_history(store, 1)
+    work(keeper.fold(store, NOW_MS - 30 * 60_000))  # in the middle of an hour, which the next fold adds to
+    hour = tables.check_hours.c
+    with store.write() as conn:
+        last_ms = conn.execute(select(func.max(hour.start_ms))).scalar_one()
+        whole = conn.execute(select(hour.sketch).where(hour.start_ms == last_ms)).scalar_one()
+        conn.execute(update(tables.check_hours).where(hour.start_ms == last_ms).values(sketch=b"odd"))
+    working = Keeper(store=store, clock=FakeClock(NOW_MS), retention=EVERYTHING)
+    with pytest.raises(ValueError, match="buffer"):
+        work(working.round())
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(working.run(stop))
+        await asyncio.sleep(0.1)  # a few rounds that fail
+        with store.write() as conn:
+            conn.execute(update(tables.check_hours).where(hour.start_ms == last_ms).values(sketch=whole))
+        await until(lambda: folded_ms(store) >= NOW_MS - rollups.GRACE_MS)
+        stop.set()
+
+
+def folded_ms(store: Store) -> int:
+    with store.read() as conn:
+        return rollups.marks(conn).hours_ms
 
 
 def test_subjects_of_other_kinds_are_not_touched_by_a_purge(store: Store) -> None:

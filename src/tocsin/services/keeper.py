@@ -208,6 +208,8 @@ class Keeper:
                         pass
                 except StoreError as error:
                     log.warning("the keeper waits for the database", reason=str(error))
+                except Exception:
+                    log.exception("a round of the keeper failed; the next one tries again")
                 try:
                     async with asyncio.timeout(EVERY_S):
                         await stop.wait()
