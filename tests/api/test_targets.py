@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 
 from tests.api.conftest import HTTP_TARGET, Client, fields_of, make_target
 from tests.clocks import FakeClock
+from tocsin.api.context import ApiContext
+from tocsin.catalog import targets
 from tocsin.core.decide import Policy
 from tocsin.core.outcome import REACHABLE, Outcome, Result, StateKey, Subject
 from tocsin.core.target import TARGET
@@ -192,6 +196,75 @@ async def test_secrets_are_never_shown_and_kept_until_cleared(member: Client, st
     assert sealed() == {}
     everything = (await member.get("/v1/targets?expand=summary")).text + (await member.get(path)).text
     assert "hunter2" not in everything
+
+
+ELSEWHERE: list[dict[str, Any]] = [
+    {"url": "http://127.0.0.2:9/health"},
+    {"url": "http://127.0.0.1:10/health"},
+    {"url": "https://127.0.0.1:9/health"},
+    {"url": "http://localhost:9/health"},
+    {"proxy": "http://127.0.0.1:3128"},
+    {"verify_tls": False},
+]
+
+
+@pytest.mark.parametrize("change", ELSEWHERE)
+async def test_no_secret_is_sent_to_whom_it_was_not_given_for(
+    member: Client, change: dict[str, Any], store: Store, vault: Vault
+) -> None:
+    """Who may change targets may use what is stored, not read it."""
+    made = await make_target(member, username="me", password="hunter2-hunter2")
+    path = f"/v1/targets/{made['id']}"
+    whole = HTTP_TARGET | {"username": "me"}
+    for answer in (
+        await member.patch(path, json=change),
+        await member.patch(path, json=change | {"password": None}),
+        await member.put(path, json=whole | change),
+        await member.post("/v1/targets/test", json={"id": made["id"]} | change),
+    ):
+        assert answer.status_code == 422
+        assert fields_of(answer) == ["password"]
+        assert "give it again" in answer.json()["detail"]
+        assert next(iter(change)) in answer.json()["detail"]
+    assert (await member.get(path)).json()["url"] == made["url"]
+
+    with_it = await member.patch(path, json=change | {"password": "given again"})
+    assert with_it.status_code == 200
+    with store.read() as conn:
+        row = targets.get(conn, made["id"])
+    assert row.secrets is not None
+    assert vault.open(row.secrets) == {"password": "given again"}
+
+
+async def test_a_secret_may_be_given_up_to_go_elsewhere(member: Client) -> None:
+    made = await make_target(member, username="me", password="hush")
+    change = {"url": "http://127.0.0.2:9/", "username": "", "password": ""}
+    answer = await member.patch(f"/v1/targets/{made['id']}", json=change)
+    assert answer.status_code == 200
+    assert answer.json()["secrets_set"] == []
+
+
+async def test_a_secret_stays_where_it_goes_to_the_same_place(member: Client) -> None:
+    made = await make_target(member, username="me", password="hush", verify_tls=False, proxy="http://127.0.0.1:3128")
+    path = f"/v1/targets/{made['id']}"
+    for change in ({"url": "http://127.0.0.1:9/other?x=1"}, {"verify_tls": True}, {"proxy": ""}, {"username": "you"}):
+        answer = await member.patch(path, json=change)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["secrets_set"] == ["password"]
+
+
+async def test_secrets_sealed_with_a_lost_key_can_be_given_again(
+    member: Client, context: ApiContext, app: FastAPI
+) -> None:
+    made = await make_target(member, username="me", password="hush")
+    app.state.context = replace(context, vault=Vault("another key, the old one is lost"))
+    path = f"/v1/targets/{made['id']}"
+    unreadable = await member.patch(path, json={"interval_s": 300})
+    assert unreadable.status_code == 500
+    assert "enter the secret again" in unreadable.json()["detail"]
+    repaired = await member.patch(path, json={"password": "given again"})
+    assert repaired.status_code == 200
+    assert repaired.json()["secrets_set"] == ["password"]
 
 
 async def test_a_problem_never_repeats_a_secret(member: Client) -> None:

@@ -107,6 +107,27 @@ def test_secrets_are_sealed(create: Create) -> None:
     assert channels.destination(row, VAULT).settings["password"] == "correct horse"
 
 
+@pytest.mark.parametrize(
+    "elsewhere", [{"host": "127.0.0.2"}, {"port": 2525}, {"security": "none"}, {"verify_tls": False}]
+)
+def test_no_password_is_sent_to_whom_it_was_not_given_for(
+    create: Create, change: Callable[..., ChannelRow], elsewhere: dict[str, Any]
+) -> None:
+    row = create(MAIL)
+    with pytest.raises(Invalid) as caught:
+        change(row.id, **elsewhere)
+    assert [error.field for error in caught.value.errors] == ["password"]
+    assert next(iter(elsewhere)) in str(caught.value)
+    moved = change(row.id, **elsewhere, password="given again")
+    assert channels.destination(moved, VAULT).settings["password"] == "given again"
+
+
+def test_a_signing_key_is_sent_to_nobody_so_it_stays(create: Create, change: Callable[..., ChannelRow]) -> None:
+    row = create(HOOK | {"secret": SECRET})
+    moved = change(row.id, url="http://127.0.0.2:9/")
+    assert channels.destination(moved, VAULT).settings["secret"] == SECRET
+
+
 def test_a_secret_stays_until_it_is_replaced_or_cleared(create: Create, change: Callable[..., ChannelRow]) -> None:
     row = create({**HOOK, "secret": SECRET})
     assert channels.describe(change(row.id, name="other"))["secrets_set"] == ["secret"]

@@ -173,7 +173,7 @@ def _destination(given: Mapping[str, Any], context: ApiContext) -> Destination:
         return channels.check(rest).destination
     with context.store.read() as conn:
         old = channels.get(conn, channel_id)
-    return channels.check(channels.changed(old, rest, context.vault)).destination
+    return channels.changed(old, rest, context.vault).destination
 
 
 def _channel(row: ChannelRow, last: LastDelivery | None) -> dict[str, Any]:

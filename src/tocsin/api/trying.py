@@ -79,7 +79,7 @@ def _given(given: Mapping[str, Any], context: ApiContext) -> Target:
         return targets.unsaved(targets.check(rest))
     with context.store.read() as conn:
         old = targets.get(conn, target_id)
-    return targets.unsaved(targets.check(targets.changed(old, rest, context.vault)))
+    return targets.unsaved(targets.changed(old, rest, context.vault))
 
 
 @router.post(

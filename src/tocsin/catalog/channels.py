@@ -9,14 +9,25 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any, NamedTuple, Union
+from typing import Annotated, Any, NamedTuple, Union, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_jsonable_python
 from sqlalchemy import Connection
 
 from tocsin.catalog.errors import Conflict, FieldError, Invalid, NotFound
-from tocsin.catalog.fields import flat_model, own_fields, secret_names, secrets_set, validated, with_kept_secrets
+from tocsin.catalog.fields import (
+    SendsSecrets,
+    all_of,
+    diverted,
+    flat_model,
+    kept_secrets,
+    own_fields,
+    secret_names,
+    secrets_set,
+    validated,
+    with_kept_secrets,
+)
 from tocsin.catalog.targets import Name
 from tocsin.channels import CHANNELS
 from tocsin.channels.base import Carrier
@@ -97,7 +108,11 @@ def _own(row: ChannelRow) -> dict[str, Any]:
 
 def document(row: ChannelRow, vault: Vault) -> dict[str, Any]:
     """What would have to be sent to make this very channel, secrets in clear."""
-    return {"kind": row.kind, "name": row.name, "enabled": row.enabled} | _own(row) | _clear(row, vault)
+    return _without_secrets(row) | _clear(row, vault)
+
+
+def _without_secrets(row: ChannelRow) -> dict[str, Any]:
+    return {"kind": row.kind, "name": row.name, "enabled": row.enabled} | _own(row)
 
 
 def _clear(row: ChannelRow, vault: Vault) -> dict[str, object]:
@@ -125,6 +140,11 @@ class Checked(NamedTuple):
     @property
     def destination(self) -> Destination:
         return Destination(self.kind, self.settings | self.secrets)
+
+    @property
+    def sender(self) -> SendsSecrets:
+        """The kind's own settings: the flat model has everything that they have."""
+        return cast(SendsSecrets, self.fields)
 
 
 def check(given: Mapping[str, Any]) -> Checked:
@@ -156,20 +176,37 @@ def create(conn: Connection, given: Mapping[str, Any], *, vault: Vault, now_ms: 
 
 
 def change(conn: Connection, channel_id: int, given: Mapping[str, Any], *, vault: Vault, now_ms: int) -> ChannelRow:
-    """Only what ``given`` names. A secret that is absent or null stays; "" clears it."""
+    """Only what ``given`` names; secrets as in ``changed``."""
     old = _for_change(conn, channel_id)
     return _rewrite(conn, old, changed(old, given, vault), vault, now_ms=now_ms)
 
 
 def put(conn: Connection, channel_id: int, given: Mapping[str, Any], *, vault: Vault, now_ms: int) -> ChannelRow:
-    """Everything anew: what is left out takes its default. Secrets as in ``change``."""
+    """Everything anew: what is left out takes its default. Secrets as in ``changed``."""
     old = _for_change(conn, channel_id)
-    return _rewrite(conn, old, {"kind": old.kind} | _keep_secrets(given, old, vault), vault, now_ms=now_ms)
+    return _rewrite(conn, old, _becoming(old, {"kind": old.kind}, given, vault), vault, now_ms=now_ms)
 
 
-def changed(old: ChannelRow, given: Mapping[str, Any], vault: Vault) -> dict[str, Any]:
-    """The whole document that ``old`` becomes with the changes ``given``; nothing is checked or stored."""
-    return document(old, vault) | _keep_secrets(given, old, vault)
+def changed(old: ChannelRow, given: Mapping[str, Any], vault: Vault) -> Checked:
+    """What ``old`` becomes with the changes ``given``; nothing is stored.
+
+    A secret that is absent or null stays, "" clears it. One that would go to somebody it was not given for does not
+    stay: ``Invalid`` names it. ``VaultError`` when one that stays cannot be read.
+    """
+    return _becoming(old, _without_secrets(old), given, vault)
+
+
+def _becoming(old: ChannelRow, base: Mapping[str, Any], given: Mapping[str, Any], vault: Vault) -> Checked:
+    settings = _settings(old.kind)
+    kept = kept_secrets(given, secrets_set(settings, old.settings))
+    # Only opened for a secret that stays, so that whoever lost the key can give them all again.
+    clear = _clear(old, vault) if kept else {}
+    whole = {**base, **with_kept_secrets(given, clear, secret_names(settings))}
+    if whole["kind"] != old.kind:
+        raise Invalid([FieldError("kind", f"cannot be changed from {old.kind}; make another channel instead")])
+    checked = check(whole)
+    all_of(diverted(checked.sender, settings.model_construct(**_own(old)), kept))
+    return checked
 
 
 def delete(conn: Connection, channel_id: int, *, now_ms: int) -> None:
@@ -193,14 +230,8 @@ def _for_change(conn: Connection, channel_id: int) -> ChannelRow:
     return old
 
 
-def _keep_secrets(given: Mapping[str, Any], old: ChannelRow, vault: Vault) -> dict[str, Any]:
-    return with_kept_secrets(given, _clear(old, vault), secret_names(_settings(old.kind)))
-
-
-def _rewrite(conn: Connection, old: ChannelRow, whole: Mapping[str, Any], vault: Vault, *, now_ms: int) -> ChannelRow:
-    if whole["kind"] != old.kind:
-        raise Invalid([FieldError("kind", f"cannot be changed from {old.kind}; make another channel instead")])
-    row = replace(_row(check(whole), vault, created_ms=old.created_ms, now_ms=now_ms), id=old.id)
+def _rewrite(conn: Connection, old: ChannelRow, checked: Checked, vault: Vault, *, now_ms: int) -> ChannelRow:
+    row = replace(_row(checked, vault, created_ms=old.created_ms, now_ms=now_ms), id=old.id)
     if not store_channels.update_channel(conn, row):
         raise _name_taken(row.name)
     if old.enabled and not row.enabled:

@@ -9,7 +9,7 @@ import difflib
 import json
 from collections.abc import Collection, Iterable, Mapping
 from functools import cache
-from typing import Any, Final, Literal, TypeVar, get_args
+from typing import Any, Final, Literal, Protocol, TypeVar, get_args
 
 import msgspec
 from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError, create_model
@@ -95,6 +95,29 @@ def own_fields(settings: type[BaseModel], written: BaseModel) -> tuple[dict[str,
 def secrets_set(settings: type[BaseModel], stored: Mapping[str, Any]) -> list[str]:
     """Which secrets are set, from the plain values at rest."""
     return [name for name in secret_names(settings) if name in stored]
+
+
+def kept_secrets(given: Mapping[str, Any], are_set: Collection[str]) -> list[str]:
+    """Which of the secrets that are set stay as they are when ``given`` is changed."""
+    return [name for name in are_set if given.get(name) is None]
+
+
+class SendsSecrets(Protocol):
+    """Every plug-in's settings."""
+
+    def diverted(self, before: Any) -> Mapping[str, str]: ...
+
+
+def diverted(written: SendsSecrets, before: BaseModel, kept: Collection[str]) -> list[FieldError]:
+    """An error for each of the secrets ``kept`` that would be shown to somebody it was not given for.
+
+    Otherwise whoever may change things could read any stored secret by having it sent to an address of their own.
+    """
+    return [
+        FieldError(name, f'give it again, or "" to do without: with this {field} it would go where it never went')
+        for name, field in written.diverted(before).items()
+        if name in kept
+    ]
 
 
 def with_kept_secrets(

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import count
-from typing import Annotated, Any, NamedTuple, Union
+from typing import Annotated, Any, NamedTuple, Union, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import to_jsonable_python
@@ -21,8 +21,11 @@ from sqlalchemy import Connection
 from tocsin.catalog import runs
 from tocsin.catalog.errors import FieldError, Invalid, NotFound
 from tocsin.catalog.fields import (
+    SendsSecrets,
     all_of,
+    diverted,
     flat_model,
+    kept_secrets,
     own_fields,
     secret_names,
     secrets_set,
@@ -203,8 +206,12 @@ _WRITTEN_COMMON = tuple(field.alias or name for name, field in TargetFields.mode
 
 def document(row: FullTargetRow, vault: Vault) -> dict[str, Any]:
     """What would have to be sent to make this very target, secrets in clear."""
+    return _without_secrets(row) | _clear_secrets(row, vault)
+
+
+def _without_secrets(row: TargetRow) -> dict[str, Any]:
     common = describe(row)
-    return {name: common[name] for name in ("kind", *_WRITTEN_COMMON)} | _own(row) | _clear_secrets(row, vault)
+    return {name: common[name] for name in ("kind", *_WRITTEN_COMMON)} | _own(row)
 
 
 def _own(row: TargetRow) -> dict[str, Any]:
@@ -259,6 +266,11 @@ class Checked(NamedTuple):
     settings: dict[str, Any]
     secrets: dict[str, str]
     endpoint: str
+
+    @property
+    def sender(self) -> SendsSecrets:
+        """The kind's own settings: the flat model has everything that they have."""
+        return cast(SendsSecrets, self.fields)
 
 
 def check(given: Mapping[str, Any]) -> Checked:
@@ -368,7 +380,7 @@ def clone(conn: Connection, target_id: int, *, name: str | None, vault: Vault, n
 def change(
     conn: Connection, target_id: int, given: Mapping[str, Any], *, vault: Vault, pipeline: Pipeline, now_ms: int
 ) -> Done:
-    """Only what ``given`` names. A secret that is absent or null stays; "" clears it."""
+    """Only what ``given`` names; secrets as in ``changed``."""
     revision = store_targets.next_revision(conn)
     old = get(conn, target_id)
     return _rewrite(conn, old, changed(old, given, vault), vault, pipeline, now_ms=now_ms, revision=revision)
@@ -377,11 +389,11 @@ def change(
 def put(
     conn: Connection, target_id: int, given: Mapping[str, Any], *, vault: Vault, pipeline: Pipeline, now_ms: int
 ) -> Done:
-    """Everything anew: what is left out takes its default. Secrets as in ``change``."""
+    """Everything anew: what is left out takes its default. Secrets as in ``changed``."""
     revision = store_targets.next_revision(conn)
     old = get(conn, target_id)
-    whole = {"kind": old.kind} | _keep_secrets(given, old, vault)
-    return _rewrite(conn, old, whole, vault, pipeline, now_ms=now_ms, revision=revision)
+    anew = _becoming(old, {"kind": old.kind}, given, vault)
+    return _rewrite(conn, old, anew, vault, pipeline, now_ms=now_ms, revision=revision)
 
 
 def set_enabled(conn: Connection, target_id: int, enabled: bool, *, pipeline: Pipeline, now_ms: int) -> Done:
@@ -403,28 +415,38 @@ def delete(conn: Connection, target_id: int, *, pipeline: Pipeline, now_ms: int)
     return pipeline.hold(conn, _state_keys(conn, target_id), "deleted")
 
 
-def changed(old: FullTargetRow, given: Mapping[str, Any], vault: Vault) -> dict[str, Any]:
-    """The whole document that ``old`` becomes with the changes ``given``; nothing is checked or stored."""
-    return document(old, vault) | _keep_secrets(given, old, vault)
+def changed(old: FullTargetRow, given: Mapping[str, Any], vault: Vault) -> Checked:
+    """What ``old`` becomes with the changes ``given``; nothing is stored.
+
+    A secret that is absent or null stays, "" clears it. One that would go to somebody it was not given for does not
+    stay: ``Invalid`` names it. ``VaultError`` when one that stays cannot be read.
+    """
+    return _becoming(old, _without_secrets(old), given, vault)
 
 
-def _keep_secrets(given: Mapping[str, Any], old: FullTargetRow, vault: Vault) -> dict[str, Any]:
-    return with_kept_secrets(given, _clear_secrets(old, vault), secret_names(_settings(old.kind)))
+def _becoming(old: FullTargetRow, base: Mapping[str, Any], given: Mapping[str, Any], vault: Vault) -> Checked:
+    settings = _settings(old.kind)
+    kept = kept_secrets(given, secrets_set(settings, old.settings))
+    # Only opened for a secret that stays, so that whoever lost the key can give them all again.
+    clear = _clear_secrets(old, vault) if kept else {}
+    whole = {**base, **with_kept_secrets(given, clear, secret_names(settings))}
+    if whole["kind"] != old.kind:
+        raise Invalid([FieldError("kind", f"is {old.kind} for good; make a new target for another kind")])
+    checked = check(whole)
+    all_of(diverted(checked.sender, settings.model_construct(**_own(old)), kept))
+    return checked
 
 
 def _rewrite(
     conn: Connection,
     old: FullTargetRow,
-    whole: Mapping[str, Any],
+    checked: Checked,
     vault: Vault,
     pipeline: Pipeline,
     *,
     now_ms: int,
     revision: int,
 ) -> Done:
-    if whole["kind"] != old.kind:
-        raise Invalid([FieldError("kind", f"is {old.kind} for good; make a new target for another kind")])
-    checked = check(whole)
     sealed = _sealed(checked, vault)
     row = _row_of(checked, sealed, slug=old.slug, created_ms=old.created_ms, now_ms=now_ms, revision=revision)
     row = replace(row, id=old.id)

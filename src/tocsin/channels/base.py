@@ -5,9 +5,9 @@ A channel sends one message once. When, to whom, how often and in which words is
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -37,6 +37,12 @@ class ChannelSettings(BaseModel):
 
     # An error must name the field and the rule, never echo what may be a secret.
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    def diverted(self, before: Self) -> Mapping[str, str]:
+        """The secrets that these settings send where ``before`` did not, or less guarded, each with the field that
+        does it. Such a secret is not kept by a change: it must be given again. A key that only signs or unlocks, and
+        is sent to nobody, is none of them."""
+        return {}
 
 
 S = TypeVar("S", bound=ChannelSettings)

@@ -10,13 +10,14 @@ import asyncio
 import re
 import socket
 import ssl
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
 from email.utils import format_datetime
 from html import escape
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import aiosmtplib
 from pydantic import AfterValidator, Field, SecretStr, model_validator
@@ -81,6 +82,14 @@ class EmailSettings(ChannelSettings):
         if self.password is not None and self.password.get_secret_value() and not self.username:
             raise ValueError("a password needs a user name")
         return self
+
+    def diverted(self, before: Self) -> Mapping[str, str]:
+        for field in ("host", "port"):
+            if getattr(self, field) != getattr(before, field):
+                return {"password": field}
+        if self.security == "none" != before.security:
+            return {"password": "security"}
+        return {"password": "verify_tls"} if before.verify_tls and not self.verify_tls else {}
 
 
 async def deliver(settings: EmailSettings, message: Message, carrier: Carrier) -> str:

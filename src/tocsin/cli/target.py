@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from tocsin.catalog import targets
 from tocsin.catalog.errors import FieldError, Invalid, NotFound
+from tocsin.catalog.targets import Checked
 from tocsin.cli.opened import Opened, opened
 from tocsin.cli.terminal import (
     FAILED,
@@ -448,10 +449,10 @@ def try_out(
     """
     with opened() as installation:
         if target is None or "://" in target:
-            document = _written(target, name, kind, None, timeout, None, None, assertion, setting)
+            checked = targets.check(_written(target, name, kind, None, timeout, None, None, assertion, setting))
         else:
-            document = _saved(installation, target, name, timeout, assertion, setting)
-        whole = targets.unsaved(targets.check(document))
+            checked = _saved(installation, target, name, timeout, assertion, setting)
+        whole = targets.unsaved(checked)
     seen = asyncio.run(_probe(whole, installation.settings))
     evidence = seen.evidence()
     if as_json:
@@ -469,7 +470,7 @@ def _saved(
     timeout: float | None,
     assertion: list[str] | None,
     setting: list[str] | None,
-) -> dict[str, Any]:
+) -> Checked:
     """A saved target with what should differ this time."""
     given = {"name": name, "timeout_s": timeout, "assert": assertion}
     differing = {field: value for field, value in given.items() if value is not None}

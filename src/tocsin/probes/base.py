@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -74,6 +74,12 @@ class ProbeSettings(BaseModel):
     """A kind's own fields. Unknown fields are refused by name; secrets are ``SecretStr``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def diverted(self, before: Self) -> Mapping[str, str]:
+        """The secrets that these settings send where ``before`` did not, or less guarded, each with the field that
+        does it. Such a secret is not kept by a change: it must be given again. A key that only signs or unlocks, and
+        is sent to nobody, is none of them."""
+        return {}
 
 
 S = TypeVar("S", bound=ProbeSettings)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from functools import cached_property
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, Self
 
 import msgspec
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
@@ -132,6 +132,20 @@ class HttpSettings(ProbeSettings):
         if basic + bearer + header > 1:
             raise ValueError("give one of username and password, bearer_token, or an Authorization header")
         return self
+
+    def diverted(self, before: Self) -> Mapping[str, str]:
+        if place_of(self.url).origin != place_of(before.url).origin:
+            elsewhere = "url"
+        elif self.proxy not in ("", before.proxy):
+            elsewhere = "proxy"
+        elif before.verify_tls and not self.verify_tls:
+            elsewhere = "verify_tls"
+        elif self.ca_certificate not in ("", before.ca_certificate):
+            elsewhere = "ca_certificate"
+        else:
+            return {}
+        of_proxy = {"proxy_password": "proxy"} if self.proxy not in ("", before.proxy) else {}
+        return {"password": elsewhere, "bearer_token": elsewhere} | of_proxy
 
     @cached_property
     def request(self) -> HttpRequest:
