@@ -23,7 +23,8 @@ export const key = {
   targets: ["targets"] as const,
   target: (id: number) => ["target", id] as const,
   summary: (id: number) => ["target", id, "summary"] as const,
-  latency: (id: number, from: string, to: string) => ["target", id, "latency", from, to] as const,
+  latency: (id: number, from: string, to: string, stepS: number) =>
+    ["target", id, "latency", from, to, stepS] as const,
   checks: (id: number, only: string, from: string, to: string) =>
     ["target", id, "checks", only, from, to] as const,
   transitions: (id: number) => ["target", id, "transitions"] as const,

@@ -24,13 +24,20 @@ export interface Range {
   to: string;
 }
 
-/** `rangeNow` is asked at the moment of the request, so that a window ending now moves with each refresh. */
-export function useLatency(id: number, named: Range, rangeNow: () => Range) {
+interface LatencyWish {
+  named: Range;
+  /** Asked at the moment of the request, so that a window ending now moves with each refresh. */
+  rangeNow: () => Range;
+  /** No finer than this: between two checks there is nothing, and a drawing would show gaps that are none. */
+  stepS: number;
+}
+
+export function useLatency(id: number, { named, rangeNow, stepS }: LatencyWish) {
   return useQuery<Latency>({
-    queryKey: key.latency(id, named.from, named.to),
+    queryKey: key.latency(id, named.from, named.to, stepS),
     queryFn: ({ signal }) => {
       const { from, to } = rangeNow();
-      return get<Latency>(withQuery(`/v1/targets/${id}/latency`, { from, to }), signal);
+      return get<Latency>(withQuery(`/v1/targets/${id}/latency`, { from, to, step: stepS }), signal);
     },
     placeholderData: keepPreviousData,
     refetchInterval: usePolling(EVERY_MINUTE_MS, WHILE_BLIND_MS),

@@ -19,12 +19,23 @@ import styles from "./LatencyPanel.module.css";
 import { Readout } from "./Readout";
 import { defaultWindow, sightFrom, WINDOWS, withWindow, withZoom } from "./windows";
 
-export default function LatencyPanel({ id, createdAt }: { id: number; createdAt: string }) {
+interface Props {
+  id: number;
+  createdAt: string;
+  /** How far apart its checks are. */
+  intervalS: number;
+}
+
+export default function LatencyPanel({ id, createdAt, intervalS }: Props) {
   const [parameters, setParameters] = useSearchParams();
   // Chosen once: the page must not change its window while somebody looks at it.
   const [fallback] = useState(() => defaultWindow(clock.now() - Date.parse(createdAt)));
   const sight = sightFrom(parameters, fallback);
-  const { data, error, isPending, refetch } = useLatency(id, sight.named, () => sight.rangeAt(clock.now()));
+  const { data, error, isPending, refetch } = useLatency(id, {
+    named: sight.named,
+    rangeNow: () => sight.rangeAt(clock.now()),
+    stepS: intervalS,
+  });
   const [mode, setMode] = useState<Mode>("percentiles");
   const [table, setTable] = useState(false);
 

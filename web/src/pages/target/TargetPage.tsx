@@ -51,7 +51,7 @@ export default function TargetPage({ id }: { id: number }) {
           </Panel>
         }
       >
-        <LatencyPanel id={id} createdAt={target.created_at} />
+        <LatencyPanel id={id} createdAt={target.created_at} intervalS={target.interval_s} />
       </Suspense>
       <div className={styles.columns}>
         <Transitions id={id} />
