@@ -22,6 +22,13 @@ def test_the_holder_may_renew(store: Store) -> None:
         assert leases.until_ms(conn, "never") is None
 
 
+def test_a_clock_that_was_ahead_leaves_no_lease_for_ever(store: Store) -> None:
+    with store.write() as conn:
+        assert leases.take(conn, "job", "a", now_ms=10**9, for_ms=100)
+        assert not leases.take(conn, "job", "b", now_ms=10**9 - 99, for_ms=100)
+        assert leases.take(conn, "job", "b", now_ms=0, for_ms=100)
+
+
 def test_only_the_holder_gives_it_back(store: Store) -> None:
     with store.write() as conn:
         leases.take(conn, "job", "a", now_ms=0, for_ms=100)

@@ -9,10 +9,14 @@ from tocsin.store.tables import leases
 
 
 def take(conn: Connection, name: str, holder: str, *, now_ms: int, for_ms: int) -> bool:
-    """Take or renew the lease; True: it is ours until ``now_ms + for_ms``. Another's counts until it runs out."""
+    """Take or renew the lease; True: it is ours until ``now_ms + for_ms``. Another's counts until it runs out.
+
+    One that would last much longer than anybody takes it for was taken by a clock that has been set back since.
+    """
+    free = or_(leases.c.until_ms <= now_ms, leases.c.until_ms > now_ms + 2 * for_ms)
     changed = conn.execute(
         update(leases)
-        .where(leases.c.name == name, or_(leases.c.holder == holder, leases.c.until_ms <= now_ms))
+        .where(leases.c.name == name, or_(leases.c.holder == holder, free))
         .values(holder=holder, until_ms=now_ms + for_ms)
     )
     if changed.rowcount:
