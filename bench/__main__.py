@@ -38,7 +38,8 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=PIECES, metavar="PIECE", help=f"some of {', '.join(PIECES)}")
     arguments = parser.parse_args()
     lengths = QUICK if arguments.quick else FULL
-    console = Console()
+    terminal = Console()
+    console = terminal if terminal.is_terminal else Console(width=120)
     console.print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     if cores().measured == cores().others:
         console.print("There is one core only: the target and the peer share it with what is measured.")

@@ -126,7 +126,7 @@ def rounds(urls: Sequence[str], seconds: float, rival: peer.Peer | None) -> Iter
         yield Figure(
             f"http_{name}_checks_per_s",
             statistics.median(measured),
-            "checks/s on one core",
+            "checks/s",
             peer.NAME if theirs else None,
             statistics.median(theirs) if theirs else None,
         )

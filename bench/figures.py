@@ -63,7 +63,7 @@ def show(figures: Iterable[Figure], console: Console) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("figure", "value", "unit", "aim", "peer", "peer's", "ratio"):
         left = heading in ("figure", "unit", "peer")
-        table.add_column(heading, justify="left" if left else "right", no_wrap=heading in ("figure", "value"))
+        table.add_column(heading, justify="left" if left else "right", no_wrap=True)
     for figure in figures:
         goal = GOALS.get(figure.name)
         aim = "" if goal is None else f"{'≥' if goal.at_least else '≤'} {_number(goal.value)}"
