@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -16,7 +17,7 @@ from pydantic import ValidationError
 from tests.channels.conftest import item
 from tests.servers import Asked, answering, hang, reply, serving
 from tocsin.channels.apprise import AppriseSettings, deliver
-from tocsin.channels.base import Carrier, Retryable
+from tocsin.channels.base import Carrier, Refused, Retryable
 from tocsin.channels.frame import deliver as framed
 from tocsin.core.alerting import Event, Message
 from tocsin.core.decide import Verdict
@@ -48,6 +49,33 @@ async def test_the_kind_of_news_is_said(verdict: Verdict, kind: str, message: Me
     async with serving(answering(reply(), asked)) as server:
         await deliver(settings(f"json://127.0.0.1:{server.port}/"), told, carrier)
     assert json.loads(asked[0].body)["type"] == kind
+
+
+@pytest.mark.parametrize("template", ["{tmp_path}/it.json", "file://{tmp_path}/it.json", "http://169.254.169.254/it"])
+@pytest.mark.parametrize("service", ["discord", "guilded"])
+def test_a_url_cannot_name_a_file_to_send(service: str, template: str, tmp_path: Path) -> None:
+    """Apprise would read it, from this machine's disk or from any address, and send it to whom the URL names."""
+    (tmp_path / "it.json").write_text('{"content": "of this machine"}')
+    url = f"{service}://123456789012345678/{'abcdefghij' * 7}?template={template.format(tmp_path=tmp_path)}"
+    settings(url.partition("?")[0])
+    with pytest.raises(ValidationError, match="not this form of it"):
+        settings(url)
+
+
+async def test_what_must_not_be_contacted_is_not(message: Message, carrier: Carrier) -> None:
+    for url in ("json://169.254.169.254/", "mailto://a:b@example.org?smtp=169.254.169.254&to=a@example.org"):
+        with pytest.raises(Refused, match="link-local"):
+            await deliver(settings(url), message, carrier)
+
+
+async def test_redirects_are_not_followed(message: Message, carrier: Carrier) -> None:
+    asked: list[Asked] = []
+    async with serving(answering(reply(), asked)) as inside:
+        moved = reply(b"", status=302, headers=[("Location", f"http://127.0.0.1:{inside.port}/inside")])
+        async with serving(answering(moved)) as server:
+            with pytest.raises(Retryable):
+                await deliver(settings(f"json://127.0.0.1:{server.port}/?redirect=yes"), message, carrier)
+    assert asked == []
 
 
 @pytest.mark.parametrize("status", [400, 404, 429, 500])

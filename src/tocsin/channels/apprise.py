@@ -11,16 +11,20 @@ import logging
 import re
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from tocsin.channels.base import Carrier, ChannelKind, ChannelSettings, Retryable
+from tocsin.channels.base import Carrier, ChannelKind, ChannelSettings, Refused, Retryable
 from tocsin.core.alerting import SIGNS, Message
 from tocsin.core.decide import Verdict
+from tocsin.lib.faults import ContactFailure
 
 if TYPE_CHECKING:
     from apprise import NotifyBase
+
+T = TypeVar("T")
 
 _SCHEMA = re.compile(r"([a-z][a-z0-9+.-]*)://.", re.IGNORECASE)
 _loading = threading.Lock()
@@ -45,22 +49,51 @@ def _service(url: str) -> NotifyBase:
         raise ValueError("must be an Apprise URL: it begins with a service and ://, such as slack://")
     with _loading:
         import apprise
+        from apprise.manager_attachment import AttachmentManager
         from apprise.manager_plugins import NotificationManager
 
         # It would warn through the root logger, and its warnings repeat tokens.
         logging.getLogger("apprise").propagate = False
+        # Templates and key files named in a URL would be read from this machine's disk, or from any address it
+        # reaches, and sent to whom the URL names.
+        attachments: Any = AttachmentManager()  # type: ignore[no-untyped-call]
+        attachments.remove(*attachments.schemas())
     schema = found[1].lower()
     if schema not in NotificationManager():  # type: ignore[no-untyped-call]
         raise ValueError(f"Apprise knows no service {schema}://; its list is on https://appriseit.com/services/")
     service = apprise.Apprise.instantiate(url.strip())
     if service is None:
         raise ValueError(f"Apprise knows {schema}:// but not this form of it: a part is missing or malformed")
+    # A redirect leads where no guard has looked.
+    service.redirects = False
     return service
 
 
-async def deliver(settings: AppriseSettings, message: Message, _carrier: Carrier) -> str:
+def _own_host(url: str) -> str | None:
+    """The host that a URL itself names, where its service is one that people run; None where it is the service's."""
+    service = _service(url)
+    if smtp_host := getattr(service, "smtp_host", None):
+        return str(smtp_host)
+    named = any("{host}" in template for template in getattr(service, "templates", ()))
+    return str(service.host) if named and service.host else None
+
+
+async def deliver(settings: AppriseSettings, message: Message, carrier: Carrier) -> str:
     url = settings.url.get_secret_value()
+    host = await _on_a_thread(lambda: _own_host(url))
+    if host is not None:
+        await _permit(host, carrier)
     return await _on_a_thread(lambda: _sent(url, message))
+
+
+async def _permit(host: str, carrier: Carrier) -> None:
+    """Raises ``Refused`` for a host that must not be contacted. Apprise looks it up once more and says itself what
+    else is wrong with it."""
+    try:
+        await carrier.network.addresses(host)
+    except ContactFailure as failure:
+        if failure.code == "blocked_address":
+            raise Refused(failure.message) from None
 
 
 def _sent(url: str, message: Message) -> str:
@@ -97,31 +130,26 @@ def _without_url(text: str, url: str) -> str:
     return text
 
 
-async def _on_a_thread(call: Callable[[], str]) -> str:
+async def _on_a_thread(call: Callable[[], T]) -> T:
     """What ``call`` gives, from a thread of its own.
 
     A pool would be filled by services that hang, and would hold up the end of the process; this thread is left behind
     when the deadline passes, and ends by Apprise's own timeouts.
     """
     loop = asyncio.get_running_loop()
-    answer: asyncio.Future[str] = loop.create_future()
+    answer: asyncio.Future[T] = loop.create_future()
 
-    def settle(text: str | None, error: BaseException | None) -> None:
-        if answer.done():
-            return
-        if error is not None:
-            answer.set_exception(error)
-        else:
-            answer.set_result(text or "")
+    def settle(tell: Callable[[], None]) -> None:
+        if not answer.done():
+            tell()
 
     def work() -> None:
-        text, error = None, None
         try:
-            text = call()
-        except BaseException as raised:
-            error = raised
+            tell = partial(answer.set_result, call())
+        except BaseException as error:
+            tell = partial(answer.set_exception, error)
         if not loop.is_closed():
-            loop.call_soon_threadsafe(settle, text, error)
+            loop.call_soon_threadsafe(settle, tell)
 
     threading.Thread(target=work, name="apprise", daemon=True).start()
     return await answer
