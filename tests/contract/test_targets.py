@@ -12,15 +12,16 @@ from tests.clocks import FakeClock
 from tocsin.bus.memory import MemoryBus
 from tocsin.catalog import heartbeats, targets
 from tocsin.catalog.errors import NotFound
-from tocsin.core.decide import Policy
+from tocsin.core.decide import Policy, Verdict
 from tocsin.core.heartbeat import Call, CallKind
-from tocsin.core.outcome import REACHABLE, Outcome, Result, StateKey, Subject
+from tocsin.core.outcome import CERTIFICATE, REACHABLE, Outcome, Result, StateKey, Subject
 from tocsin.core.target import TARGET
 from tocsin.lib.vault import Vault
 from tocsin.pipeline import Entry, Pipeline
+from tocsin.store import certificates, states, tables
 from tocsin.store import heartbeats as store_heartbeats
-from tocsin.store import states, tables
 from tocsin.store import targets as store_targets
+from tocsin.store.certificates import Chain
 from tocsin.store.engine import Store
 from tocsin.store.heartbeats import KEPT_PER_TARGET, PingRow
 from tocsin.store.targets import Filters, Position, Sort
@@ -129,6 +130,33 @@ def test_a_target_this_version_cannot_read_stops_no_other(store: Store) -> None:
         found = targets.policies(conn, [newer, elsewhere, plain])
     assert found.keys() == {newer, elsewhere, plain}
     assert {found[one].silence for one in (newer, elsewhere)} == {Result.UNMEASURED}
+
+
+@pytest.mark.parametrize(
+    ("change", "stays"),
+    [
+        ({"url": "http://127.0.0.1/"}, False),
+        ({"certificate_warning_days": None}, False),
+        ({"url": "http://127.0.0.1/", "enabled": False}, False),
+        ({"name": "store", "headers": {"X-Who": "us"}}, True),
+    ],
+)
+def test_a_certificate_that_is_not_there_any_more_expires_no_more(
+    store: Store, pipeline: Pipeline, change: dict[str, Any], stays: bool
+) -> None:
+    shop = make(store, url="https://127.0.0.1/")
+    key = StateKey(Subject(TARGET, shop), CERTIFICATE, 1)
+    soon = Outcome(key, NOW_MS - 1, Result.WARNED, None, "the certificate expires on 2027-01-16", None)
+    chain = Chain(shop, 1, NOW_MS - 1, NOW_MS + 86_400_000, [{"subject": "CN=shop"}])
+    pipeline.write([Entry(soon, Policy(warnings_to_degraded=1), chain=chain)])
+    with store.write() as conn:
+        done = targets.change(conn, shop, change, vault=VAULT, pipeline=pipeline, now_ms=NOW_MS)
+    with store.read() as conn:
+        state = states.read_many(conn, [key])[key]
+        seen = certificates.expiries(conn, [shop])
+    assert (state.verdict, bool(seen)) == ((Verdict.DEGRADED, True) if stays else (Verdict.UNKNOWN, False))
+    assert [one.after for one in done.transitions] == ([] if stays else [Verdict.UNKNOWN])
+    assert state.held is (change.get("enabled") is False)
 
 
 def test_the_first_start_makes_one_target_and_never_again(store: Store, pipeline: Pipeline) -> None:

@@ -34,7 +34,7 @@ from tocsin.catalog.fields import (
 )
 from tocsin.core.decide import Policy, Transition
 from tocsin.core.heartbeat import due_ms as next_call_ms
-from tocsin.core.outcome import REACHABLE, Result, StateKey, Subject
+from tocsin.core.outcome import CERTIFICATE, REACHABLE, Result, StateKey, Subject
 from tocsin.core.schedule import Schedule, next_due_ms
 from tocsin.core.schedule import describe as describe_schedule
 from tocsin.core.target import TARGET, Target
@@ -44,6 +44,7 @@ from tocsin.lib.vault import Vault, VaultError
 from tocsin.pipeline import Pipeline
 from tocsin.probes import PROBES
 from tocsin.probes.base import ProbeKind
+from tocsin.store import certificates as store_certificates
 from tocsin.store import heartbeats as store_heartbeats
 from tocsin.store import states as store_states
 from tocsin.store import targets as store_targets
@@ -451,10 +452,22 @@ def _rewrite(
     row = _row_of(checked, sealed, slug=old.slug, created_ms=old.created_ms, now_ms=now_ms, revision=revision)
     row = replace(row, id=old.id)
     store_targets.update_target(conn, row)
-    transitions = _turned(conn, old, row, pipeline)
+    transitions = [*_turned(conn, old, row, pipeline)]
     if row.settings != old.settings:
         _expect_anew(conn, row, now_ms)
+    if row.endpoint != old.endpoint or row.certificate_warning_days is None:
+        transitions += _forget_certificates(conn, row, pipeline)
     return Done(row, transitions)
+
+
+def _forget_certificates(conn: Connection, row: TargetRow, pipeline: Pipeline) -> Sequence[Transition]:
+    """What was seen elsewhere, or is not looked at any more, says nothing about the target as it is now."""
+    store_certificates.forget(conn, row.id)
+    keys = [key for key, _ in store_states.for_targets(conn, [row.id]) if key.rule == CERTIFICATE]
+    transitions = pipeline.hold(conn, keys, "the target was changed")
+    if row.enabled:
+        pipeline.release(conn, keys)
+    return transitions
 
 
 def _expect_anew(conn: Connection, row: TargetRow, now_ms: int) -> None:

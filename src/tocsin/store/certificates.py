@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, delete, func, select
 
 from tocsin.store import evidence, fast
 from tocsin.store.tables import certificates
@@ -28,6 +28,11 @@ def put_many(conn: Connection, chains: Sequence[Chain]) -> None:
     newest = {(chain.target_id, chain.location_id): chain for chain in chains}
     rows = [(*chain[:4], evidence.pack(chain.certificates)) for chain in newest.values()]
     fast.upsert_many(conn, certificates, _COLUMNS, rows)
+
+
+def forget(conn: Connection, target_id: int) -> None:
+    """No location has seen this target's certificates."""
+    conn.execute(delete(certificates).where(certificates.c.target_id == target_id))
 
 
 def of_target(conn: Connection, target_id: int) -> list[Chain]:
