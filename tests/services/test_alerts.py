@@ -229,6 +229,17 @@ async def test_the_loop_outlives_a_database_that_is_away(service: Service, monke
         await service.until(service.is_now(hook, "delivered"))
 
 
+async def test_news_goes_out_whatever_becomes_of_reminders(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(outbox: Outbox) -> int:
+        raise LookupError("a defect")
+
+    monkeypatch.setattr(Outbox, "remind", fail)
+    async with serving(answering(reply())) as server, service.running():
+        hook = service.hook("hook", server.url)
+        service.down()
+        await service.until(service.is_now(hook, "delivered"))
+
+
 async def test_a_key_that_does_not_fit_is_said_and_tried_again(service: Service) -> None:
     from tocsin.lib.vault import Vault
 

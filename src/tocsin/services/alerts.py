@@ -347,13 +347,14 @@ class Alerts:
             await bell.wait(EVERY_S)
 
     async def _round(self, threads: Threads, sends: TaskSet, carrier: Carrier) -> None:
-        if self._clock.monotonic() >= self._remind_at_s:
-            await threads.run(self._outbox.remind)
-            self._remind_at_s = self._clock.monotonic() + REMIND_EVERY_S
         for channel_id in await threads.run(self._outbox.advance):
             if channel_id not in self._busy:
                 self._busy.add(channel_id)
                 sends.start(self._send_all(channel_id, threads, carrier))
+        # Last, so that news goes out whatever becomes of it.
+        if self._clock.monotonic() >= self._remind_at_s:
+            self._remind_at_s = self._clock.monotonic() + REMIND_EVERY_S
+            await threads.run(self._outbox.remind)
 
     async def _send_all(self, channel_id: int, threads: Threads, carrier: Carrier) -> None:
         """Everything that is due on one channel, one after the other; other channels do not wait for it."""
