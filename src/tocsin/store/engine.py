@@ -12,14 +12,16 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-import psycopg
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
+
+if TYPE_CHECKING:
+    import psycopg
 
 SchemaState = Literal["current", "behind", "ahead", "empty"]
 
@@ -82,7 +84,7 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A read-only transaction: one unchanging snapshot. Raises StoreBusy or StoreUnavailable."""
-        with _plain_errors(), self._reader.begin() as conn:
+        with self._plain_errors(), self._reader.begin() as conn:
             yield conn
 
     @contextmanager
@@ -91,7 +93,7 @@ class Store:
 
         On SQLite writers of this process take turns in the order they came. Raises StoreBusy or StoreUnavailable.
         """
-        with _plain_errors():
+        with self._plain_errors():
             if self._writer.dialect.name != "sqlite":
                 with self._writer.begin() as conn:
                     yield conn
@@ -124,15 +126,29 @@ class Store:
         """Bring the schema to this code's revision. Safe to run again, and by several processes at once."""
         from tocsin.store.migrations import upgrade  # Alembic takes 150 ms to import; a start that is current skips it
 
-        with _plain_errors():
+        with self._plain_errors():
             upgrade(self._writer)
 
     def tidy(self) -> None:
         """What the engine wants done now and then: move what was written from the log into the database file."""
         if self._writer.dialect.name != "sqlite":
             return
-        with _plain_errors(), closing(self._reader.raw_connection()) as raw:  # writers need not wait for it
+        with self._plain_errors(), closing(self._reader.raw_connection()) as raw:  # writers need not wait for it
             raw.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    @contextmanager
+    def _plain_errors(self) -> Iterator[None]:
+        """Turn what the driver says about locks and a lost database into StoreBusy and StoreUnavailable."""
+        driver = self._writer.dialect.loaded_dbapi
+        try:
+            yield
+        except PoolTimeout as error:
+            raise StoreBusy("every connection to the database is in use") from error
+        except (SQLAlchemyError, driver.Error) as error:
+            plain = _in_plain_words(error, driver)
+            if plain is None:
+                raise
+            raise plain from error
 
     def close(self) -> None:
         """Close every connection not in use. The store can be used again afterwards."""
@@ -294,22 +310,11 @@ _POSTGRESQL_BUSY: Final = {
 _POSTGRESQL_UNAVAILABLE_CLASSES: Final = ("08", "53", "57", "58", "28", "3D")
 
 
-@contextmanager
-def _plain_errors() -> Iterator[None]:
-    """Turn what the drivers say about locks and lost databases into StoreBusy and StoreUnavailable."""
-    try:
-        yield
-    except PoolTimeout as error:
-        raise StoreBusy("every connection to the database is in use") from error
-    except (SQLAlchemyError, sqlite3.Error, psycopg.Error) as error:
-        plain = _in_plain_words(error)
-        if plain is None:
-            raise
-        raise plain from error
+def _in_plain_words(error: BaseException, driver: Any) -> StoreError | None:
+    """The StoreError that says the same, or None for a mistake in a statement or its data.
 
-
-def _in_plain_words(error: BaseException) -> StoreError | None:
-    """The StoreError that says the same, or None for a mistake in a statement or its data."""
+    ``driver`` is the DBAPI module in use: only that one is ever loaded.
+    """
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     if isinstance(cause, sqlite3.Error):
         code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
@@ -318,11 +323,11 @@ def _in_plain_words(error: BaseException) -> StoreError | None:
         if code in _SQLITE_UNAVAILABLE:
             return StoreUnavailable(f"the database cannot be used: {_SQLITE_UNAVAILABLE[code]}")
         return None
-    if isinstance(cause, psycopg.Error):
-        state = cause.sqlstate
+    if isinstance(cause, driver.Error):
+        state: str | None = cause.sqlstate
         if state in _POSTGRESQL_BUSY:
             return StoreBusy(f"the database is busy: {_POSTGRESQL_BUSY[state]}")
-        lost = state is None and isinstance(cause, (psycopg.OperationalError, psycopg.InterfaceError))
+        lost = state is None and isinstance(cause, (driver.OperationalError, driver.InterfaceError))
         if lost or (state is not None and state.startswith(_POSTGRESQL_UNAVAILABLE_CLASSES)):
             said = str(cause).strip().splitlines()
             return StoreUnavailable(f"the database cannot be reached: {said[0] if said else 'connection lost'}")
