@@ -38,7 +38,7 @@ def test_a_target_added_with_one_address_is_seen_going_down_and_coming_back(
     name = new_name("shop")
     page.get_by_role("textbox", name="Name").fill(name)
     page.get_by_label("Check every, seconds").fill("1")
-    page.get_by_label("Give up after, seconds").fill("1")
+    page.get_by_label("Timeout, seconds").fill("1")
     page.get_by_text("When it counts as down").click()
     page.get_by_label("Look again after a first failure, seconds").fill("1")
     page.get_by_role("button", name="Watch it").click()

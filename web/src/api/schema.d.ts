@@ -411,8 +411,8 @@ export interface paths {
         put?: never;
         /**
          * Sign in
-         * @description Answers with the cookie `tocsin_session`. Ten failures in five minutes, by address or by name, close the door
-         *     for the rest of them.
+         * @description Answers with the cookie `tocsin_session`. Ten failures in five minutes for one name from one address are answered
+         *     429 for the rest of them; so are 50 from one address for any name, and 500 for one name from anywhere.
          */
         post: operations["sign_in"];
         /** Sign out */

@@ -7,7 +7,7 @@ export const LABELS: Record<string, string> = {
   group: "Group",
   description: "Notes",
   interval_s: "Check every, seconds",
-  timeout_s: "Give up after, seconds",
+  timeout_s: "Timeout, seconds",
   recheck_s: "Look again after a first failure, seconds",
   failures_to_down: "Failures in a row until down",
   passes_to_up: "Passes in a row until up",
