@@ -213,13 +213,26 @@ def _worker(house: _House) -> Worker:
 class _Server(uvicorn.Server):
     """Uvicorn without its own hand on the signals: this process has one place that stops things."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, listener: socket.socket) -> None:
         super().__init__(config)
-        self.listening = asyncio.Event()
+        self._listener = listener
+        self._stop = asyncio.Event()
+        self.begun = asyncio.Event()
+        """It answers, or never will."""
+
+    async def run_until(self, stop: asyncio.Event) -> None:
+        self._stop = stop
+        try:
+            await self.serve([self._listener])
+        finally:
+            self.begun.set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self.listening.set()
+        self.begun.set()
+
+    async def on_tick(self, counter: int) -> bool:
+        return await super().on_tick(counter) or self._stop.is_set()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -249,16 +262,11 @@ async def _web(house: _House, ended: partial[None]) -> AsyncIterator[None]:
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=1,
-        )
+        ),
+        house.listener,
     )
-
-    async def main(stop: asyncio.Event) -> None:
-        async with on_this_loop(lambda _: server.serve([house.listener]), lambda _: stop.set(), stop_s=1.5):
-            await stop.wait()
-            server.should_exit = True
-
-    async with on_this_loop(main, ended, stop_s=2):
-        await server.listening.wait()
+    async with on_this_loop(server.run_until, ended, stop_s=2):
+        await server.begun.wait()
         yield
 
 

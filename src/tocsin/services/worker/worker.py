@@ -139,7 +139,7 @@ class Worker:
             broken.append(error)
             stop.set()
 
-        self._limit = min(self._settings.max_concurrent, _open_files() - 200)
+        self._limit = max(10, min(self._settings.max_concurrent, _open_files() - 200))
         self._canary_lock = asyncio.Lock()
         self._checks = TaskSet(_report)
         reading = Threads("worker-read", 1)
