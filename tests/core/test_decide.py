@@ -185,6 +185,13 @@ def test_the_newest_reason_explains_a_verdict_that_lasts() -> None:
     assert (state.reason, transitions) == ("timed out", [])
 
 
+def test_a_slow_pass_says_how_slow() -> None:
+    policy = Policy(warnings_to_degraded=1, degraded_above_ms=300)
+    state, transitions = decide(State(), outcome(1, Result.PASSED, 667_400, reason=""), policy, now_ms=10)
+    assert state.verdict is Verdict.DEGRADED
+    assert [t.reason for t in transitions] == [state.reason] == ["took 667 ms, more than 300 ms"]
+
+
 def test_silence_between_two_passes_is_unknown_from_when_it_was_due() -> None:
     first = outcome(1_000, Result.PASSED)._replace(next_due_ms=61_000)
     state, transitions = run([first, outcome(500_000, Result.PASSED)], Policy())

@@ -141,6 +141,8 @@ def _fold(state: State, outcome: Outcome, policy: Policy, transitions: list[Tran
     verdict, since_ms, reason, failures, passes, warnings, clean, run_since_ms, pace_since_ms, *_ = state
     result = graded(outcome.result, latency_us, policy)
     settled, began_ms = verdict, since_ms
+    if result is Result.WARNED and not why and latency_us is not None and policy.degraded_above_ms is not None:
+        why = f"took {latency_us / 1000:.0f} ms, more than {policy.degraded_above_ms:g} ms"
 
     if result is Result.UNMEASURED:
         failures = passes = warnings = clean = 0
