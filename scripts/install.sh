@@ -18,6 +18,7 @@ app)
     echo "Installing Tocsin and what it needs (about a minute the first time)"
     install --require-hashes -r requirements-build.txt -r requirements.txt
     install --no-deps --no-build-isolation --editable .
+    .venv/bin/python -m compileall -q src/tocsin # a start need not, even where Python is told to write no bytecode
     ;;
 dev)
     echo "Installing what the checks need"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Annotated
 
 import typer
@@ -26,6 +27,7 @@ def up(
     given = {"host": host, "port": port}
     settings = load_settings(**{name: value for name, value in given.items() if value is not None})
 
+    gc.disable()  # a start makes a million objects and hardly any garbage; main switches it on again
     from tocsin.main import run
 
     raise typer.Exit(run(settings))
