@@ -15,7 +15,7 @@ from tocsin.catalog.errors import NotFound
 from tocsin.channels.base import Carrier
 from tocsin.channels.frame import Delivery
 from tocsin.cli.opened import opened
-from tocsin.cli.terminal import FAILED, AsJson, WrongUse, print_json, print_table, print_text
+from tocsin.cli.terminal import FAILED, AsJson, WrongUse, print_json, print_removed, print_table, print_text
 from tocsin.cli.written import set_fields
 from tocsin.lib.clock import SYSTEM_CLOCK
 from tocsin.lib.net import Network
@@ -96,10 +96,12 @@ def set_(
     as_json: AsJson = False,
 ) -> None:
     """Change fields of a channel. What is not named stays, secrets too."""
+    # Asked before anything is opened: whoever types holds nobody up.
+    secrets = _asked(secret)
     with opened() as installation, installation.store.write() as conn:
         channel_id = _find(conn, channel)
         model = channels.WRITE_MODELS[channels.get(conn, channel_id).kind]
-        fields = set_fields(model, settings or []) | _asked(secret)
+        fields = set_fields(model, settings or []) | secrets
         row = channels.change(conn, channel_id, fields, vault=installation.vault, now_ms=SYSTEM_CLOCK.now_ms())
     if as_json:
         print_json(channels.describe(row))
@@ -161,12 +163,12 @@ async def _send(where: Destination, settings: Settings) -> Delivery:
 
 
 @app.command()
-def rm(channel: Reference) -> None:
+def rm(channel: Reference, as_json: AsJson = False) -> None:
     """Remove a channel. What it was still to send is given up."""
     with opened() as installation, installation.store.write() as conn:
         row = channels.get(conn, _find(conn, channel))
         channels.delete(conn, row.id, now_ms=SYSTEM_CLOCK.now_ms())
-    print_text(f"Removed: {row.name}.")
+    print_removed([(row.id, row.name)], as_json=as_json)
 
 
 def _find(conn: Connection, reference: str) -> int:

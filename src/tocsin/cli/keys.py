@@ -64,11 +64,17 @@ def list_keys(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def revoke(key_id: Annotated[int, typer.Argument(metavar="ID", help="As `tocsin keys list` shows it.")]) -> None:
+def revoke(
+    key_id: Annotated[int, typer.Argument(metavar="ID", help="As `tocsin keys list` shows it.")],
+    as_json: AsJson = False,
+) -> None:
     """Revoke a key. Whoever uses it is refused from the next request on."""
     with opened() as installation, installation.store.write() as conn:
         access.revoke_key(conn, key_id, now_ms=SYSTEM_CLOCK.now_ms())
-    print_text(f"Key {key_id} is revoked.")
+    if as_json:
+        print_json({"revoked": [key_id]})
+    else:
+        print_text(f"Key {key_id} is revoked.")
 
 
 def _as_json(row: KeyRow) -> dict[str, object]:

@@ -20,7 +20,7 @@ def migrate(as_json: AsJson = False) -> None:
     """
     settings = load_settings()
     if not settings.database_url:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     store = Store(settings.database, data_dir=settings.data_dir)
     try:
         before = store.schema_state()

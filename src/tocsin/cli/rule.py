@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from tocsin.catalog import rules
 from tocsin.catalog.errors import NotFound
 from tocsin.cli.opened import opened
-from tocsin.cli.terminal import AsJson, duration, print_json, print_table, print_text
+from tocsin.cli.terminal import AsJson, duration, print_json, print_removed, print_table, print_text
 from tocsin.cli.written import set_fields
 from tocsin.core.alerting import Rule
 from tocsin.lib.clock import SYSTEM_CLOCK
@@ -94,12 +94,12 @@ def list_rules(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def rm(rule: Reference) -> None:
+def rm(rule: Reference, as_json: AsJson = False) -> None:
     """Remove a rule. The default rule can only be switched off."""
     with opened() as installation, installation.store.write() as conn:
         found = _find(conn, rule)
         rules.delete(conn, found.id)
-    print_text(f"Removed: {found.name}.")
+    print_removed([(found.id, found.name)], as_json=as_json)
 
 
 def _find(conn: Connection, reference: str) -> Rule:

@@ -24,6 +24,7 @@ from tocsin.cli.terminal import (
     milliseconds,
     moment,
     print_json,
+    print_removed,
     print_table,
     print_text,
     verdict_sign,
@@ -235,30 +236,37 @@ def clone(
 
 
 @app.command()
-def pause(target: References) -> None:
+def pause(target: References, as_json: AsJson = False) -> None:
     """Stop checking targets. Their history stays."""
-    _switch(target, enabled=False)
+    _switch(target, enabled=False, as_json=as_json)
 
 
 @app.command()
-def resume(target: References) -> None:
+def resume(target: References, as_json: AsJson = False) -> None:
     """Check targets again."""
-    _switch(target, enabled=True)
+    _switch(target, enabled=True, as_json=as_json)
 
 
-def _switch(references: list[str], *, enabled: bool) -> None:
+def _switch(references: list[str], *, enabled: bool, as_json: bool) -> None:
+    switched = []
     with opened() as installation, installation.store.write() as conn:
         for target_id in [_find(conn, reference) for reference in references]:
             done = targets.set_enabled(
                 conn, target_id, enabled, pipeline=installation.pipeline, now_ms=SYSTEM_CLOCK.now_ms()
             )
-            print_text(f"Target {target_id}: {done.row.name} is {'checked again' if enabled else 'paused'}.")
+            switched.append(_view(conn, done.row.id, installation.settings))
+    if as_json:
+        print_json({"items": switched})
+        return
+    for view in switched:
+        print_text(f"Target {view['id']}: {view['name']} is {'checked again' if enabled else 'paused'}.")
 
 
 @app.command()
 def rm(
     target: References,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Remove targets and their history. This cannot be undone; `pause` keeps both."""
     with opened() as installation:
@@ -271,7 +279,7 @@ def rm(
         with installation.store.write() as conn:
             for row in found:
                 targets.delete(conn, row.id, pipeline=installation.pipeline, now_ms=SYSTEM_CLOCK.now_ms())
-    print_text(f"Removed: {names}.")
+    print_removed([(row.id, row.name) for row in found], as_json=as_json)
 
 
 # ── looking ───────────────────────────────────────────────────────────────────────────────────────────

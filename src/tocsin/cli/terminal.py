@@ -98,6 +98,14 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, em
     console.print(table)
 
 
+def print_removed(things: Sequence[tuple[int, str]], *, as_json: bool) -> None:
+    """What is gone, by number and name."""
+    if as_json:
+        print_json({"removed": [number for number, _ in things]})
+    else:
+        print_text(f"Removed: {', '.join(name for _, name in things)}.")
+
+
 def note(text: str) -> None:
     """Something for the person beside the answer: on standard error, so that the answer can be piped."""
     typer.echo(text, err=True)

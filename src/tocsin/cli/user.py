@@ -10,7 +10,7 @@ import typer
 from tocsin.catalog import access
 from tocsin.catalog.errors import NotFound
 from tocsin.cli.opened import opened
-from tocsin.cli.terminal import print_text
+from tocsin.cli.terminal import AsJson, print_json, print_text
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Set the password of a user.")
 
@@ -26,6 +26,7 @@ def password(
     stdin: Annotated[
         bool, typer.Option("--stdin", help="Read it from standard input, one line, without asking.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Set a user's password. Every session of theirs ends."""
     with opened() as installation:
@@ -42,4 +43,7 @@ def password(
         hashed = access.hash_password(chosen)
         with installation.store.write() as conn:
             access.set_password(conn, user.id, hashed, keep_session=None)
+    if as_json:
+        print_json({"name": user.name, "scopes": list(user.scopes)})
+        return
     print_text(f"The password of {name} is set; they sign in again everywhere.")
