@@ -130,7 +130,7 @@ async def test_the_whole_first_then_what_changes(
 async def test_a_ping_is_answered(address: str, keys: Keys) -> None:
     async with watching(address, keys.read) as socket:
         await said(socket)
-        for nonsense in ("{", "[]", '"ping"', '{"type": "pang"}', '{"type": "ping"}'):
+        for nonsense in ("{", "[]", '"ping"', '{"type": "pang"}', "[" * 60_000, b"\x00\xff", '{"type": "ping"}'):
             await socket.send(nonsense)
         assert await said(socket) == {"type": "pong"}
 

@@ -254,10 +254,12 @@ async def _send(websocket: WebSocket, watcher: _Watcher) -> None:
 
 async def _answer(websocket: WebSocket) -> None:
     while True:
-        text = await websocket.receive_text()
+        frame = await websocket.receive()
+        if frame["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(frame["code"])
         try:
-            message = msgspec.json.decode(text)
-        except msgspec.DecodeError:
-            continue
+            message = msgspec.json.decode(frame.get("text") or frame.get("bytes") or b"")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            continue  # nothing that is said here
         if isinstance(message, dict) and message.get("type") == "ping":
             await websocket.send_text('{"type":"pong"}')
