@@ -271,7 +271,12 @@ async def test_the_overview(
         "last_latency_ms": None,
     }
     assert overview["timeline"][0]["target"] == {"id": down["id"], "name": "checkout"}
+    turns = [(change["target"]["name"], change["from"], change["to"]) for change in overview["timeline"]]
+    assert ("checkout", "unknown", "down") in turns
+    assert ("shop", "down", "up") in turns
+    assert ("shop", "unknown", "up") not in turns
     assert overview["uptime_30d"] == pytest.approx(420 / 540)
+    assert overview["measured_s_30d"] == 540
     assert overview["checks_per_minute"] == 3
     assert overview["started_at"] == "2027-01-15T08:00:00.000Z"
 

@@ -76,6 +76,15 @@ def test_the_newest_of_all(store: Store) -> None:
         assert [found.transition.at_ms for found in within] == [200]
 
 
+def test_what_was_found_well_can_be_left_out(store: Store) -> None:
+    first_seen_up, first_seen_down = change(1, 100, UP, UNKNOWN), change(2, 200, DOWN, UNKNOWN)
+    lost, recovered = change(1, 300, UNKNOWN, UP), change(2, 400, UP, DOWN)
+    add(store, first_seen_up, first_seen_down, lost, recovered)
+    with store.read() as conn:
+        found = transitions.recent(conn, limit=9, found_well=False)
+    assert [stored.transition for stored in found] == [recovered, lost, first_seen_down]
+
+
 @given(st.lists(st.tuples(st.integers(1, 3), st.integers(0, 20)), max_size=12), st.integers(0, 20))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_uptime_gets_what_changed_since_and_what_stood_then(

@@ -517,8 +517,11 @@ class Overview(Answer):
     counts: Counts
     worst: list[TargetBrief] = Field(description="Down, then degraded, then unknown; longest first. At most 50.")
     uptime_30d: Ratio | None = Field(description="Of all targets together; null: no data.")
+    measured_s_30d: float = Field(description="How much of the 30 days was measured, of the target where it is most.")
     p95_ms_24h: Milliseconds | None
-    timeline: list[TimelineEntry] = Field(description="The newest 20 changes.")
+    timeline: list[TimelineEntry] = Field(
+        description="The newest 100 changes, without those from unknown to up: see `/v1/timeline` for all."
+    )
     checks_per_minute: float
     version: str
     started_at: Moment

@@ -23,7 +23,8 @@ from tocsin.store.targets import Listed
 router = APIRouter(prefix="/v1", tags=["overview"], route_class=GuardedRoute)
 
 MOST_WORST: Final = 50
-NEWEST_CHANGES: Final = 20
+NEWEST_CHANGES: Final = 100
+"""Enough that many changes of one minute can be told in one line."""
 _PROBED: Final = tuple(kind for kind, probe in PROBES.items() if probe.probe is not None)
 _COUNTED: Final = ("up", "degraded", "down", "unknown", "paused")
 
@@ -34,12 +35,13 @@ def read_overview(request: Request, context: Context) -> Response:
     with context.store.read() as conn:
         counts = store_targets.counts(conn)
         worst = store_targets.worst(conn, limit=MOST_WORST)
-        changes = store_transitions.recent(conn, limit=NEWEST_CHANGES)
+        changes = store_transitions.recent(conn, limit=NEWEST_CHANGES, found_well=False)
         together = store_rollups.overall(conn, now_ms)
         content = {
             "counts": {word: counts.get(word, 0) for word in _COUNTED},
             "worst": [_brief(item) for item in worst],
             "uptime_30d": together.uptime_30d,
+            "measured_s_30d": together.measured_ms_30d / 1000,
             "p95_ms_24h": milliseconds(together.p95_us_24h),
             "timeline": history.timeline(conn, changes, now_ms=now_ms),
             "checks_per_minute": round(store_targets.checks_per_minute(conn, _PROBED), 2),

@@ -367,9 +367,10 @@ class Series:
 
 
 class Overall(NamedTuple):
-    """All targets as if they were one."""
+    """All targets as if they were one. ``measured_ms_30d`` is how long the one measured longest was."""
 
     uptime_30d: float | None
+    measured_ms_30d: int
     p95_us_24h: float | None
 
 
@@ -435,7 +436,8 @@ def overall(conn: Connection, now_ms: int) -> Overall:
     each = uptime.availability(_timelines(conn, ids, month.from_ms, now_ms), month).values()
     measured_ms = sum(one.measured_ms for one in each)
     worked_ms = sum(one.up_ms + one.degraded_ms for one in each)
-    return Overall(worked_ms / measured_ms if measured_ms else None, _known(float(p95)))
+    longest_ms = max((one.measured_ms for one in each), default=0)
+    return Overall(worked_ms / measured_ms if measured_ms else None, longest_ms, _known(float(p95)))
 
 
 _STEPS_MS: Final = tuple(

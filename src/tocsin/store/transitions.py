@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Select, func, insert, select, tuple_
+from sqlalchemy import Connection, Select, func, insert, or_, select, tuple_
 
 from tocsin.core.decide import Transition, Verdict
 from tocsin.core.outcome import REACHABLE, StateKey, Subject
@@ -112,13 +112,21 @@ def recent(
     limit: int,
     before: Position | None = None,
     rule: str | None = None,
+    found_well: bool = True,
 ) -> list[StoredTransition]:
-    """The newest transitions of all subjects, newest first."""
+    """The newest transitions of all subjects, newest first.
+
+    ``found_well`` False leaves out those from unknown to up: of what was registered, resumed or measured again.
+    """
     statement = select(*_SELECTED).where(transitions.c.at_ms >= from_ms)
     if to_ms is not None:
         statement = statement.where(transitions.c.at_ms < to_ms)
     if rule is not None:
         statement = statement.where(transitions.c.rule == rule)
+    if not found_well:
+        statement = statement.where(
+            or_(transitions.c.before != Verdict.UNKNOWN.value, transitions.c.after != Verdict.UP.value)
+        )
     return _page(conn, statement, limit, before)
 
 

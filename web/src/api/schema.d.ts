@@ -2711,6 +2711,11 @@ export interface components {
             /** Checks Per Minute */
             checks_per_minute: number;
             counts: components["schemas"]["Counts"];
+            /**
+             * Measured S 30D
+             * @description How much of the 30 days was measured, of the target where it is most.
+             */
+            measured_s_30d: number;
             /** P95 Ms 24H */
             p95_ms_24h: number | null;
             /**
@@ -2722,7 +2727,7 @@ export interface components {
             started_at: string;
             /**
              * Timeline
-             * @description The newest 20 changes.
+             * @description The newest 100 changes, without those from unknown to up: see `/v1/timeline` for all.
              */
             timeline: components["schemas"]["TimelineEntry"][];
             /**
