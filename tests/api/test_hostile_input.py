@@ -39,6 +39,13 @@ async def test_half_a_character_is_refused_by_name(member: Client) -> None:
     assert sorted(fields_of(answer)) == ["description", "headers"]
 
 
+async def test_half_a_character_in_a_field_name_is_refused(member: Client) -> None:
+    body = json.dumps(HTTP_TARGET | {"\ud800": 1})
+    answer = await member.post("/v1/targets", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert fields_of(answer) == ["?"]
+
+
 async def test_nesting_without_end_is_refused(member: Client) -> None:
     deep: object = "x"
     for _ in range(500):

@@ -15,6 +15,7 @@ import msgspec
 from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError, create_model
 
 from tocsin.catalog.errors import FieldError, Invalid, field_errors
+from tocsin.lib.expressions import fit_text
 
 C = TypeVar("C", bound=BaseModel)
 M = TypeVar("M", bound=BaseModel)
@@ -46,7 +47,7 @@ def validated(model: type[M], document: Mapping[str, Any]) -> M:
 
     Raises ``Invalid`` with every field that is wrong.
     """
-    all_of(FieldError(name, _NO_TEXT) for name, value in document.items() if not _is_text(name, value))
+    all_of(FieldError(fit_text(name), _NO_TEXT) for name, value in document.items() if not _is_text(name, value))
     try:
         # Not msgspec, which writes NaN and Infinity as null: here they reach the field, which refuses them.
         return model.model_validate_json(json.dumps(document), strict=True)
