@@ -168,6 +168,27 @@ async def test_only_what_an_assertion_mentions_is_asked_for(look: Look) -> None:
     )
 
 
+async def test_an_assertion_that_takes_too_long_is_not_evaluated_again(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot be stopped while it runs, so it may hold up everything else once, not at every check."""
+
+    async def seen(_: ProbeSettings, __: float, ___: Network) -> Reading:
+        return Reading(1000, values={"status": 200, "body": "a" * 5000})
+
+    conditions = tuple(compile_condition(source, VARIABLES) for source in ("status == 200", 'body.matches("(a?)*b?")'))
+    prepared = Prepared("shop", ProbeSettings(), 5.0, conditions, 14, seen)
+    assert (await examine(prepared, network)).result is Result.PASSED
+    monkeypatch.setattr("tocsin.probes.frame.LONGEST_ASSERTION_S", -1.0)
+    first = await examine(prepared, network)
+    assert first.result is Result.FAILED
+    assert "of processor time" in first.error
+    monkeypatch.undo()
+    again = await examine(prepared, network)
+    assert [assertion.error for assertion in again.assertions] == [assertion.error for assertion in first.assertions]
+    assert again.result is Result.FAILED
+
+
 async def test_a_failure_the_probe_reports_is_the_outcome(look: Look) -> None:
     failure = Failure("refused", "connection refused by 192.0.2.1:80", network=True)
     seen = await look(Reading(7, failure=failure), "status == 200")

@@ -7,6 +7,7 @@ knows no kind by name, no schedule, no store and no verdict.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -31,6 +32,9 @@ T = TypeVar("T")
 GRACE_S = 0.5
 """How long after its timeout a probe that does not end by itself is stopped."""
 
+LONGEST_ASSERTION_S = 1.0
+"""How much processor time one assertion may take. It cannot be stopped, and everything else waits for it meanwhile."""
+
 Probe = Callable[[ProbeSettings, float, Network], Awaitable[Reading]]
 
 
@@ -46,6 +50,8 @@ class Prepared:
     probe: Probe
     defects_logged: set[str] = field(default_factory=set)
     """Defects of the probe itself, each logged once for this target."""
+    too_slow: dict[Condition, str] = field(default_factory=dict)
+    """Assertions that took too long once, with what to say of them: not evaluated again until the target changes."""
 
 
 def prepare(target: Target) -> Prepared | None:
@@ -172,7 +178,7 @@ async def examine(prepared: Prepared, network: Network, *, clock: Clock = SYSTEM
     if failure is not None:
         return Examination(Result.FAILED, failure.message, failure.network, reading, (), certificate)
     try:
-        assertions = [_evaluated(condition, reading) for condition in prepared.conditions]
+        assertions = [_evaluated(condition, reading, prepared.too_slow) for condition in prepared.conditions]
     except Exception as error:
         return _defect(prepared, error)
     broken = next((assertion for assertion in assertions if not assertion.ok), None)
@@ -194,12 +200,19 @@ def _defect(prepared: Prepared, error: Exception) -> Examination:
     return _unmeasured(f"internal error: {name} (see the log)")
 
 
-def _evaluated(condition: Condition, reading: Reading) -> AssertionResult:
+def _evaluated(condition: Condition, reading: Reading, too_slow: dict[Condition, str]) -> AssertionResult:
     values: dict[str, Value] = {}
     try:
         for name in condition.variables:
             values[name] = reading.values[name]
-        return AssertionResult(condition.source, condition.holds(values), None, values)
+        if condition not in too_slow:
+            began = time.thread_time()
+            holds = condition.holds(values)
+            took_s = time.thread_time() - began
+            if took_s <= LONGEST_ASSERTION_S:
+                return AssertionResult(condition.source, holds, None, values)
+            too_slow[condition] = f"it took {took_s:.1f} s of processor time, for which every other check had to wait"
+        return AssertionResult(condition.source, False, too_slow[condition], values)
     except EvaluationError as error:
         return AssertionResult(condition.source, False, str(error), values)
 
