@@ -134,3 +134,11 @@ async def test_an_expression_with_half_a_character_is_told_as_wrong(outsider: Cl
 @pytest.mark.parametrize("path", ["/" + "a" * 5000, "/assets/" + "a" * 300 + ".js", "/" + "a/" * 2000])
 async def test_an_address_longer_than_any_file_is_not_our_fault(nobody: Client, path: str) -> None:
     assert (await nobody.get(path)).status_code in (200, 404)
+
+
+@pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "text/plain", ""])
+async def test_a_body_of_another_type_is_told_how_to_be_sent(member: Client, content_type: str) -> None:
+    for path in ("/v1/targets", "/v1/expressions/check"):
+        answer = await member.post(path, content=json.dumps(HTTP_TARGET), headers={"Content-Type": content_type})
+        assert answer.status_code == 400
+        assert "Content-Type: application/json" in answer.json()["detail"]

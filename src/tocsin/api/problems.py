@@ -102,9 +102,13 @@ def answer_problems(app: FastAPI) -> None:
             detail = f"{request.method} is not possible at {request.url.path}."
         return problem(error.status_code, detail, headers=error.headers)
 
-    def request_invalid(_: Request, error: Exception) -> Response:
+    def request_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return _unreadable(error.errors())
+        found = error.errors()
+        # A body of another type is not looked into, so whatever is said of it would mislead.
+        if any(item["loc"] == ("body",) for item in found) and not _is_json(request.headers.get("content-type", "")):
+            return problem(400, "The body must be JSON, sent with the header Content-Type: application/json.")
+        return _unreadable(found)
 
     def invalid(_: Request, error: Exception) -> Response:
         assert isinstance(error, Invalid)
@@ -146,6 +150,11 @@ def answer_problems(app: FastAPI) -> None:
     app.add_exception_handler(StoreUnavailable, store)
     app.add_exception_handler(VaultError, vault)
     app.add_exception_handler(Exception, ours)
+
+
+def _is_json(content_type: str) -> bool:
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 
 
 def _unreadable(found: Sequence[Any]) -> Response:
