@@ -142,3 +142,10 @@ async def test_a_body_of_another_type_is_told_how_to_be_sent(member: Client, con
         answer = await member.post(path, content=json.dumps(HTTP_TARGET), headers={"Content-Type": content_type})
         assert answer.status_code == 400
         assert "Content-Type: application/json" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("field", ["username", "proxy_username"])
+async def test_a_user_name_holds_no_control_characters(member: Client, field: str) -> None:
+    answer = await member.post("/v1/targets", json=HTTP_TARGET | {field: "me\0you"})
+    assert answer.status_code == 422
+    assert fields_of(answer) == [field]

@@ -27,7 +27,7 @@ from tocsin.core.alerting import SIGNS, Event, Message, MessageItem, clock_time,
 from tocsin.core.decide import Verdict
 from tocsin.lib.certificates import default_ca_file
 from tocsin.lib.faults import ContactFailure, OwnFault, fault_of_errno
-from tocsin.lib.http_request import host_of
+from tocsin.lib.http_request import host_of, plain_text
 from tocsin.lib.net import Network
 
 Security = Literal["none", "starttls", "tls"]
@@ -70,7 +70,9 @@ class EmailSettings(ChannelSettings):
         "Never falls back to less.",
     )
     verify_tls: bool = Field(True, description="Refuse a server whose certificate is not trusted.")
-    username: str = Field("", max_length=254, description="Empty: the server asks for none.")
+    username: Annotated[str, AfterValidator(plain_text)] = Field(
+        "", max_length=254, description="Empty: the server asks for none."
+    )
     password: SecretStr | None = Field(None, description="The password to the user name.")
     from_address: MailAddress = Field(description="Who the mail is from.", examples=["tocsin@example.org"])
     to_addresses: Annotated[list[MailAddress], Field(min_length=1, max_length=50)] = Field(

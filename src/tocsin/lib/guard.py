@@ -33,7 +33,8 @@ BLOCKED_BY_DEFAULT: tuple[tuple[IpNetwork, str], ...] = tuple(
         ("255.255.255.255/32", "the broadcast address"),
     )
 )
-_NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
+# Their last 32 bits are an IPv4 address: NAT64 (RFC 6052, 8215) and stateless translation (RFC 2765).
+_TRANSLATED = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"), IPv6Network("::ffff:0:0:0/96"))
 _CACHED = 16_384
 
 
@@ -82,11 +83,11 @@ class AddressGuard:
 
 
 def _forms(address: IpAddress) -> tuple[IpAddress, ...]:
-    """The address, and the IPv4 address it really leads to where it wraps one (mapped, compatible, 6to4, NAT64)."""
+    """The address, and the IPv4 address it really leads to where it wraps one (mapped, compatible, 6to4, Teredo, NAT64)."""
     if isinstance(address, IPv4Address):
         return (address,)
-    inner = address.ipv4_mapped or address.sixtofour
-    if inner is None and any(address in network for network in _NAT64):
+    inner = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
+    if inner is None and any(address in network for network in _TRANSLATED):
         inner = IPv4Address(int(address) & 0xFFFF_FFFF)
     if inner is None and int(address) >> 32 == 0 and int(address) > 1:
         inner = IPv4Address(int(address))

@@ -154,6 +154,13 @@ def _ascii_name(name: str) -> str:
         raise ValueError(f"{name} is no valid host name") from None
 
 
+def plain_text(text: str) -> str:
+    """Raises ``ValueError`` for control characters: in a user name they end it, or begin what follows."""
+    if _CONTROL.search(text):
+        raise ValueError("it holds control characters")
+    return text
+
+
 def checked_method(method: str) -> str:
     if not _TOKEN.fullmatch(method) or method != method.upper() or method in ("CONNECT", "TRACE"):
         raise ValueError("it must be an HTTP method in capitals: GET, HEAD, POST, PUT …")

@@ -98,9 +98,15 @@ class HttpSettings(ProbeSettings):
     @field_validator("username")
     @classmethod
     def _no_colon(cls, name: str) -> str:
+        plain_text(name)
         if ":" in name:
             raise ValueError("it holds a colon, which basic authentication cannot carry")
         return name
+
+    @field_validator("proxy_username")
+    @classmethod
+    def _plain_name(cls, name: str) -> str:
+        return plain_text(name)
 
     @field_validator("proxy")
     @classmethod
