@@ -83,7 +83,7 @@ class AddressGuard:
 
 
 def _forms(address: IpAddress) -> tuple[IpAddress, ...]:
-    """The address, and the IPv4 address it really leads to where it wraps one (mapped, compatible, 6to4, Teredo, NAT64)."""
+    """The address, and the IPv4 address it really leads to where it wraps one (mapped, 6to4, Teredo, NAT64 …)."""
     if isinstance(address, IPv4Address):
         return (address,)
     inner = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]

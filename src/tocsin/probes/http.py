@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_val
 
 from tocsin.lib.expressions import EvaluationError, Kind, Value, fit_text
 from tocsin.lib.http import HttpFailure, HttpReply, HttpRequest, HttpVersion
-from tocsin.lib.http_request import USER_AGENT, checked_header, checked_method, place_of, proxy_of
+from tocsin.lib.http_request import USER_AGENT, checked_header, checked_method, place_of, plain_text, proxy_of
 from tocsin.lib.net import Network
 from tocsin.lib.resolve import IpVersion
 from tocsin.lib.tls import check_authority, check_client
