@@ -5,9 +5,9 @@ Any worker, at any time, computes the same slots; nothing is stored to schedule 
 
 from __future__ import annotations
 
-GRID_MS = 100
+GRID_MS = 200
 """Slots lie on this grid, so that the checks of many targets share one waking-up of the worker: a process that wakes
-for every single check spends more on waking than on checking. Ten times a second is still even."""
+for every single check spends more on waking than on checking. Five times a second is still even."""
 
 _GOLDEN = 0x9E3779B97F4A7C15  # 2^64 divided by the golden ratio
 _MASK = (1 << 64) - 1

@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-EVERY_S = 0.1
+EVERY_S = 0.2
 KEPT_S = 120.0
 """Longer than any check may take."""
 NOTED_S = 0.05

@@ -7,6 +7,7 @@ the recorder. Correctness needs no message: targets are re-read on a timer, the 
 from __future__ import annotations
 
 import asyncio
+import math
 import resource
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -255,7 +256,9 @@ class Worker:
         if self._waiting and len(self._checks) < self._limit:
             self._timer = loop.call_later(AGAIN_S, self._tick) if busy else loop.call_soon(self._tick)
         elif next_ms is not None:
-            self._timer = loop.call_later(max(0.0, (next_ms - self._slots.now_ms()) / 1000), self._tick)
+            # Whole milliseconds, rounded up: the loop cuts the rest off, and a timer that is early is set again.
+            wait_ms = max(0, math.ceil(next_ms - self._slots.now_ms()))
+            self._timer = loop.call_later(wait_ms / 1000, self._tick)
 
     def _tick_soon(self) -> None:
         """Something changed what is due."""
