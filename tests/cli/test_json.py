@@ -47,6 +47,11 @@ def test_what_is_done_is_told_in_json(commands: Commands) -> None:
     assert commands.ok("keys", "revoke", str(key), "--json").json == {"revoked": [key]}
 
 
+def test_a_number_longer_than_any_is_no_target(commands: Commands) -> None:
+    said = commands("target", "show", "9" * 5000)
+    assert (said.code, said.err[:15]) == (1, "There is no tar")
+
+
 def test_whoever_types_a_secret_holds_nobody_up(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
     """The database is free while a secret is read: a running Tocsin writes its checks there."""
     commands.ok("channel", "add", "ops", "http://127.0.0.1:9/")

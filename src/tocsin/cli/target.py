@@ -387,8 +387,8 @@ def _find(conn: Connection, reference: str) -> int:
     """The id of the one live target that is meant by an id, a slug or a name."""
     standings = store_targets.standings(conn)
     if reference.isdecimal():
-        if any(standing.id == int(reference) for standing in standings):
-            return int(reference)
+        if (numbered := {str(standing.id): standing.id for standing in standings}.get(reference)) is not None:
+            return numbered
         raise NotFound(f"There is no target {reference}.")
     found = [standing.id for standing in standings if standing.slug == reference]
     if not found:
