@@ -76,12 +76,15 @@ def test_the_newest_of_all(store: Store) -> None:
         assert [found.transition.at_ms for found in within] == [200]
 
 
-def test_what_was_found_well_can_be_left_out(store: Store) -> None:
+def test_news_is_neither_what_was_found_well_nor_what_is_deleted(store: Store) -> None:
     first_seen_up, first_seen_down = change(1, 100, UP, UNKNOWN), change(2, 200, DOWN, UNKNOWN)
     lost, recovered = change(1, 300, UNKNOWN, UP), change(2, 400, UP, DOWN)
-    add(store, first_seen_up, first_seen_down, lost, recovered)
+    add(store, first_seen_up, first_seen_down, lost, recovered, change(3, 500, DOWN, UP))
+    with store.write() as conn:
+        add_targets(conn, 1, 2, 3)
+        conn.exec_driver_sql("UPDATE targets SET deleted_ms = 600 WHERE id = 3")
     with store.read() as conn:
-        found = transitions.recent(conn, limit=9, found_well=False)
+        found = transitions.news(conn, limit=9)
     assert [stored.transition for stored in found] == [recovered, lost, first_seen_down]
 
 

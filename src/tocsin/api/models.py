@@ -520,7 +520,8 @@ class Overview(Answer):
     measured_s_30d: float = Field(description="How much of the 30 days was measured, of the target where it is most.")
     p95_ms_24h: Milliseconds | None
     timeline: list[TimelineEntry] = Field(
-        description="The newest 100 changes, without those from unknown to up: see `/v1/timeline` for all."
+        description="The newest 100 changes of targets that are there, without those from unknown to up. "
+        "See `/v1/timeline` for all."
     )
     checks_per_minute: float
     version: str

@@ -35,7 +35,7 @@ def read_overview(request: Request, context: Context) -> Response:
     with context.store.read() as conn:
         counts = store_targets.counts(conn)
         worst = store_targets.worst(conn, limit=MOST_WORST)
-        changes = store_transitions.recent(conn, limit=NEWEST_CHANGES, found_well=False)
+        changes = store_transitions.news(conn, limit=NEWEST_CHANGES)
         together = store_rollups.overall(conn, now_ms)
         content = {
             "counts": {word: counts.get(word, 0) for word in _COUNTED},

@@ -112,22 +112,28 @@ def recent(
     limit: int,
     before: Position | None = None,
     rule: str | None = None,
-    found_well: bool = True,
 ) -> list[StoredTransition]:
-    """The newest transitions of all subjects, newest first.
-
-    ``found_well`` False leaves out those from unknown to up: of what was registered, resumed or measured again.
-    """
+    """The newest transitions of all subjects, newest first."""
     statement = select(*_SELECTED).where(transitions.c.at_ms >= from_ms)
     if to_ms is not None:
         statement = statement.where(transitions.c.at_ms < to_ms)
     if rule is not None:
         statement = statement.where(transitions.c.rule == rule)
-    if not found_well:
-        statement = statement.where(
-            or_(transitions.c.before != Verdict.UNKNOWN.value, transitions.c.after != Verdict.UP.value)
-        )
     return _page(conn, statement, limit, before)
+
+
+def news(conn: Connection, *, limit: int) -> list[StoredTransition]:
+    """The newest transitions of targets that are not deleted, newest first, without those from unknown to up.
+
+    What was registered, resumed or measured again and is well is no news.
+    """
+    live = select(targets.c.id).where(targets.c.id == transitions.c.subject_id, targets.c.deleted_ms.is_(None))
+    statement = select(*_SELECTED).where(
+        or_(transitions.c.before != Verdict.UNKNOWN.value, transitions.c.after != Verdict.UP.value),
+        transitions.c.subject_kind == TARGET,
+        live.exists(),
+    )
+    return _page(conn, statement, limit, None)
 
 
 def get_many(conn: Connection, ids: Collection[int]) -> dict[int, StoredTransition]:

@@ -2727,7 +2727,7 @@ export interface components {
             started_at: string;
             /**
              * Timeline
-             * @description The newest 100 changes, without those from unknown to up: see `/v1/timeline` for all.
+             * @description The newest 100 changes of targets that are there, without those from unknown to up. See `/v1/timeline` for all.
              */
             timeline: components["schemas"]["TimelineEntry"][];
             /**
