@@ -74,7 +74,7 @@ VIEWS: dict[str, tuple[str, Callable[[Page], None] | None]] = {
 }
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light")])
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")])
 def test_nothing_serious_on_any_page(
     browser: Browser,
     installation: Tocsin,

@@ -69,6 +69,32 @@ def test_several_are_paused_together(page: Page, installation: Tocsin, service: 
     expect(page.get_by_text("2 targets paused.")).to_be_visible()
 
 
+def test_a_tag_is_given_to_several_and_taken_from_them(page: Page, installation: Tocsin) -> None:
+    shared, wanted = new_name("tag"), new_name("tag")
+    made = [still(installation, tags=[shared]) for _ in range(2)]
+    page.goto(f"/targets?tag={shared}")
+    for target in made:
+        page.get_by_role("checkbox", name=f"Select {target['name']}").check(force=True)
+    tools = page.get_by_role("toolbar", name="Selected targets")
+    tools.get_by_role("button", name="Tags").click()
+    page.get_by_role("textbox", name="Add a tag").fill(wanted)
+    page.keyboard.press("Enter")
+    expect(page.get_by_text(f"“{wanted}” added to 2 targets.")).to_be_visible()
+    for target in made:
+        assert installation.get(f"/v1/targets/{target['id']}")["tags"] == [shared, wanted]
+
+    tools.get_by_role("button", name="Tags").click()
+    page.get_by_role("menuitem", name=f"Take {wanted} away from 2 targets").click()
+    expect(page.get_by_text(f"“{wanted}” taken from 2 targets.")).to_be_visible()
+    for target in made:
+        assert installation.get(f"/v1/targets/{target['id']}")["tags"] == [shared]
+    page.get_by_role("button", name="Undo").last.click()
+    installation.wait_until(
+        lambda: all(wanted in str(installation.get(f"/v1/targets/{each['id']}")["tags"]) for each in made),
+        what="for the tag to be back",
+    )
+
+
 def test_deleting_asks_for_the_name(page: Page, installation: Tocsin) -> None:
     target = still(installation)
     open_target(page, target)

@@ -91,6 +91,17 @@ export function useSwitchTargets() {
   });
 }
 
+/** Gives each the tags named for it; asked for one after the other. */
+export function useTagTargets() {
+  return useMutation({
+    mutationFn: async (wanted: readonly Pick<Target, "id" | "tags">[]) => {
+      for (const { id, tags } of wanted) {
+        remember(await send<Target>("PATCH", `/v1/targets/${id}`, { tags }));
+      }
+    },
+  });
+}
+
 export function useCloneTarget() {
   return useMutation({
     mutationFn: (id: number) => send<Target>("POST", `/v1/targets/${id}/clone`),

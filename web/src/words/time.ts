@@ -1,4 +1,4 @@
-/** Times and durations as people say them. Pure. */
+/** Times and durations as people say them; a number and its unit stay on one line. Pure. */
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -8,28 +8,28 @@ const DAY = 24 * HOUR;
 /** "4 s", "12 min", "2 h 14 min", "3 d 4 h": two units at most, the second only where it tells something. */
 export function duration(ms: number): string {
   const whole = Math.max(0, ms);
-  if (whole < SECOND) return "0 s";
-  if (whole < MINUTE) return `${Math.floor(whole / SECOND)} s`;
+  if (whole < SECOND) return "0\u00a0s";
+  if (whole < MINUTE) return `${Math.floor(whole / SECOND)}\u00a0s`;
   if (whole < 5 * MINUTE) return two(whole, MINUTE, "min", SECOND, "s");
-  if (whole < HOUR) return `${Math.floor(whole / MINUTE)} min`;
+  if (whole < HOUR) return `${Math.floor(whole / MINUTE)}\u00a0min`;
   if (whole < DAY) return two(whole, HOUR, "h", MINUTE, "min");
   if (whole < 14 * DAY) return two(whole, DAY, "d", HOUR, "h");
-  return `${Math.floor(whole / DAY)} d`;
+  return `${Math.floor(whole / DAY)}\u00a0d`;
 }
 
 function two(ms: number, big: number, bigUnit: string, small: number, smallUnit: string): string {
   const rest = Math.floor((ms % big) / small);
-  const first = `${Math.floor(ms / big)} ${bigUnit}`;
-  return rest === 0 ? first : `${first} ${rest} ${smallUnit}`;
+  const first = `${Math.floor(ms / big)}\u00a0${bigUnit}`;
+  return rest === 0 ? first : `${first}\u00a0${rest}\u00a0${smallUnit}`;
 }
 
 /** One unit only, for narrow columns: "4 s", "12 min", "2 h", "3 d". */
 export function roughDuration(ms: number): string {
   const whole = Math.max(0, ms);
-  if (whole < MINUTE) return `${Math.floor(whole / SECOND)} s`;
-  if (whole < HOUR) return `${Math.floor(whole / MINUTE)} min`;
-  if (whole < DAY) return `${Math.floor(whole / HOUR)} h`;
-  return `${Math.floor(whole / DAY)} d`;
+  if (whole < MINUTE) return `${Math.floor(whole / SECOND)}\u00a0s`;
+  if (whole < HOUR) return `${Math.floor(whole / MINUTE)}\u00a0min`;
+  if (whole < DAY) return `${Math.floor(whole / HOUR)}\u00a0h`;
+  return `${Math.floor(whole / DAY)}\u00a0d`;
 }
 
 export function ago(atMs: number, nowMs: number): string {
@@ -83,5 +83,5 @@ export function day(atMs: number): string {
 
 /** Seconds in a form field's words: "20 s", "5 min", "1 h 30 min". */
 export function seconds(count: number): string {
-  return Number.isInteger(count) || count >= 60 ? duration(count * SECOND) : `${count} s`;
+  return Number.isInteger(count) || count >= 60 ? duration(count * SECOND) : `${count}\u00a0s`;
 }

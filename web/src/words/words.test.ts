@@ -3,6 +3,11 @@ import { bytes, counted, latency, percent } from "./numbers";
 import { ago, duration, roughDuration, seconds } from "./time";
 import { rank, tabTitle, word } from "./verdicts";
 
+/** As it is read: the spaces that hold a number and its unit together are spaces. */
+function read(words: string): string {
+  return words.replaceAll("\u00a0", " ");
+}
+
 describe("percent", () => {
   it.each([
     [1, "100 %"],
@@ -14,7 +19,7 @@ describe("percent", () => {
     [0.00183, "0.1 %"],
     [0, "0 %"],
     [null, "no data"],
-  ])("%s is said as %s", (ratio, said) => expect(percent(ratio)).toBe(said));
+  ])("%s is said as %s", (ratio, said) => expect(read(percent(ratio))).toBe(said));
 
   it("never says 100 of anything less, and never more than is true", () => {
     for (let outage = 1; outage <= 31_536_000; outage *= 3) {
@@ -36,7 +41,7 @@ describe("latency", () => {
     [1_234, "1.23 s"],
     [30_000, "30 s"],
     [null, "–"],
-  ])("%s is said as %s", (ms, said) => expect(latency(ms)).toBe(said));
+  ])("%s is said as %s", (ms, said) => expect(read(latency(ms))).toBe(said));
 });
 
 describe("duration", () => {
@@ -51,10 +56,10 @@ describe("duration", () => {
     [120 * MINUTE, "2 h"],
     [76 * 60 * MINUTE, "3 d 4 h"],
     [400 * 24 * 60 * MINUTE, "400 d"],
-  ])("%s ms is said as %s", (ms, said) => expect(duration(ms)).toBe(said));
+  ])("%s ms is said as %s", (ms, said) => expect(read(duration(ms))).toBe(said));
 
-  it("has one unit where there is little room", () => expect(roughDuration(134 * MINUTE)).toBe("2 h"));
-  it("keeps fractions of a second in settings", () => expect(seconds(0.5)).toBe("0.5 s"));
+  it("has one unit where there is little room", () => expect(read(roughDuration(134 * MINUTE))).toBe("2 h"));
+  it("keeps fractions of a second in settings", () => expect(read(seconds(0.5))).toBe("0.5 s"));
 });
 
 describe("ago", () => {
@@ -62,7 +67,7 @@ describe("ago", () => {
     [1_000_000, "now"],
     [990_000, "10 s ago"],
     [1_120_000, "in 2 min"],
-  ])("%s at 1000000 is %s", (at, said) => expect(ago(at, 1_000_000)).toBe(said));
+  ])("%s at 1000000 is %s", (at, said) => expect(read(ago(at, 1_000_000))).toBe(said));
 });
 
 describe("verdicts", () => {
@@ -82,8 +87,20 @@ describe("verdicts", () => {
   });
 });
 
+it("never parts a number from its unit", () => {
+  const said = [
+    percent(0.5),
+    latency(42),
+    latency(1_234),
+    duration(134 * 60_000),
+    roughDuration(5_000),
+    bytes(1_500),
+  ];
+  for (const words of said) expect(words).not.toContain(" ");
+});
+
 it("counts and measures", () => {
   expect(counted(1, "check")).toBe("1 check");
   expect(counted(1_234, "check")).toBe("1,234 checks");
-  expect(bytes(1_500)).toBe("1.5 kB");
+  expect(read(bytes(1_500))).toBe("1.5 kB");
 });

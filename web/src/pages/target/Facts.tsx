@@ -10,15 +10,18 @@ import styles from "./Facts.module.css";
 export function Facts({ target }: { target: Target }) {
   const { kind, interval_s, timeout_s, recheck_s, failures_to_down, passes_to_up, degraded_above_ms } =
     target;
-  const facts: [string, string][] = [
-    ["Kind", kind],
-    ["Checked", `every ${seconds(interval_s)}, at most ${seconds(timeout_s)} long`],
-    [
-      "Down after",
-      `${counted(failures_to_down, "failure")}${recheck_s < interval_s ? `, looking again after ${seconds(recheck_s)}` : ""}`,
-    ],
-    ["Up after", passes_to_up === 1 ? "1 pass" : `${passes_to_up} passes`],
-  ];
+  const facts: [string, string][] = [["Kind", kind]];
+  // A job that calls in is not looked at: it has no timeout, and one call that does not come is enough.
+  if (kind === "heartbeat") facts.push(["Expected", target.endpoint]);
+  else
+    facts.push(
+      ["Checked", `every ${seconds(interval_s)}, at most ${seconds(timeout_s)} long`],
+      [
+        "Down after",
+        `${counted(failures_to_down, "failure")}${recheck_s < interval_s ? `, looking again after ${seconds(recheck_s)}` : ""}`,
+      ],
+      ["Up after", passes_to_up === 1 ? "1 pass" : `${passes_to_up} passes`],
+    );
   if (degraded_above_ms !== null) facts.push(["Degraded above", latency(degraded_above_ms)]);
   if (target.group !== "") facts.push(["Group", target.group]);
   return (

@@ -18,6 +18,8 @@ import { useEvidenceLink } from "./evidence-link";
 import styles from "./Header.module.css";
 import { TestNow } from "./TestNow";
 
+const LONG_ENDPOINT = 80;
+
 export function Header({ target }: { target: Target }) {
   const sign = target.enabled ? target.verdict : "paused";
   return (
@@ -30,12 +32,14 @@ export function Header({ target }: { target: Target }) {
           <span key={sign} className={`${styles.sign ?? ""} arrives`}>
             <Sign of={sign} size={22} />
           </span>
-          <h1 className={styles.name}>{target.name}</h1>
-          <p className={styles.state} data-sign={sign} aria-live="polite">
-            {word(target)}
-            {" for "}
-            <Since at={target.since} />
-          </p>
+          <div className={styles.words}>
+            <h1 className={styles.name}>{target.name}</h1>
+            <p className={styles.state} data-sign={sign} aria-live="polite">
+              {word(target)}
+              {" for "}
+              <Since at={target.since} />
+            </p>
+          </div>
         </div>
         <Actions target={target} />
       </div>
@@ -125,14 +129,21 @@ function Reason({ target }: { target: Target }) {
 }
 
 function Endpoint({ target }: { target: Target }) {
+  // Two lines of it are shown; the tip has all.
+  const tip = target.endpoint.length > LONG_ENDPOINT ? target.endpoint : undefined;
   if (!/^https?:\/\//i.test(target.endpoint))
-    return <span className={styles.endpoint}>{target.endpoint}</span>;
+    return (
+      <span className={styles.endpoint} data-tip={tip}>
+        {target.endpoint}
+      </span>
+    );
   return (
     <a
       className={`${styles.endpoint ?? ""} link`}
       href={target.endpoint}
       target="_blank"
       rel="noreferrer noopener"
+      data-tip={tip}
     >
       {target.endpoint}
     </a>

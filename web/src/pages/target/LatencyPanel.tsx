@@ -30,7 +30,10 @@ export default function LatencyPanel({ id, createdAt, intervalS }: Props) {
   const [parameters, setParameters] = useSearchParams();
   // Chosen once: the page must not change its window while somebody looks at it.
   const [fallback] = useState(() => defaultWindow(clock.now() - Date.parse(createdAt)));
-  const sight = sightFrom(parameters, fallback);
+  const sight = sightFrom(parameters, fallback, {
+    bornMs: Date.parse(createdAt),
+    intervalMs: intervalS * 1_000,
+  });
   const { data, error, isPending, refetch } = useLatency(id, {
     named: sight.named,
     rangeNow: () => sight.rangeAt(clock.now()),
@@ -62,6 +65,7 @@ export default function LatencyPanel({ id, createdAt, intervalS }: Props) {
             ]}
           />
           <SegmentedControl
+            className={styles.windows ?? ""}
             size="xs"
             aria-label="Time window"
             value={sight.window?.name ?? ""}
@@ -69,11 +73,12 @@ export default function LatencyPanel({ id, createdAt, intervalS }: Props) {
             data={WINDOWS.map((window) => ({ value: window.name, label: window.words }))}
           />
           {zoomed && (
-            <Button size="compact-sm" variant="light" onClick={reset}>
+            <Button className={styles.reset ?? ""} size="compact-sm" variant="light" onClick={reset}>
               Reset zoom
             </Button>
           )}
           <ActionIcon
+            className={styles.table ?? ""}
             variant={table ? "light" : "subtle"}
             color={table ? "bell" : "gray"}
             aria-label="Show as a table"
@@ -98,7 +103,14 @@ export default function LatencyPanel({ id, createdAt, intervalS }: Props) {
           {table ? (
             <LatencyTable latency={data} />
           ) : (
-            <Drawing id={id} latency={data} mode={mode} zoom={zoom} reset={reset} />
+            <Drawing
+              id={id}
+              latency={data}
+              mode={mode}
+              whole={sight.window !== null && spanOf(data) < sight.window.ms}
+              zoom={zoom}
+              reset={reset}
+            />
           )}
         </>
       )}
@@ -110,11 +122,13 @@ interface DrawingProps {
   id: number;
   latency: Latency;
   mode: Mode;
+  /** All there is so far, which is less than the window. */
+  whole: boolean;
   zoom: (fromMs: number, toMs: number) => void;
   reset: () => void;
 }
 
-function Drawing({ id, latency, mode, zoom, reset }: DrawingProps) {
+function Drawing({ id, latency, mode, whole, zoom, reset }: DrawingProps) {
   const transitions = useTransitions(id);
   const [at, setAt] = useState<number | null>(null);
   const shaded = useMemo(
@@ -128,6 +142,7 @@ function Drawing({ id, latency, mode, zoom, reset }: DrawingProps) {
       <Readout
         mode={mode}
         measured={latency.points.some((each) => each.max_ms !== null)}
+        whole={whole}
         point={pointed}
         at={at === null ? null : (grid.xs[at] ?? null)}
       />
@@ -142,6 +157,11 @@ function Drawing({ id, latency, mode, zoom, reset }: DrawingProps) {
       />
     </figure>
   );
+}
+
+/** The server begins at a whole step; a second more or less is no difference. */
+function spanOf({ from, to }: Latency): number {
+  return Date.parse(to) - Date.parse(from) + 1_000;
 }
 
 /** The chart in a sentence, for who cannot see it. */

@@ -12,12 +12,14 @@ interface Props {
   mode: Mode;
   /** Whether there is anything to draw: a check that failed has no latency. */
   measured: boolean;
+  /** All there is so far, which is less than the window asked for. */
+  whole: boolean;
   point: LatencyPoint | null;
   /** Epoch seconds of the step under the pointer. */
   at: number | null;
 }
 
-export function Readout({ mode, measured, point, at }: Props) {
+export function Readout({ mode, measured, whole, point, at }: Props) {
   const items =
     mode === "percentiles"
       ? [
@@ -43,7 +45,7 @@ export function Readout({ mode, measured, point, at }: Props) {
       <span className={styles.at}>
         {at === null
           ? measured
-            ? "drag to zoom"
+            ? `${whole ? "all there is so far · " : ""}drag to zoom`
             : "no check passed, so there is no latency to draw"
           : `${moment(at * 1_000, clock.now())} · ${point === null ? "no data" : `${counted(point.checks, "check")}${point.failed > 0 ? `, ${point.failed} failed` : ""}`}`}
       </span>

@@ -1,19 +1,22 @@
-/** Uptime over five windows; a window nobody measured says so. */
+/** Uptime over five windows; each says how much of it was measured, when that is not all of it. */
 
 import { useSummary } from "@/api/history";
 import type { WindowName, WindowSummary } from "@/api/types";
 import { Failed, Loading } from "@/parts/States";
 import { counted, latency, percent } from "@/words/numbers";
 import { duration } from "@/words/time";
+import { coverageOf } from "./coverage";
 import styles from "./UptimeTiles.module.css";
 
-const TILES: readonly { name: WindowName; words: string }[] = [
-  { name: "24h", words: "24 hours" },
-  { name: "7d", words: "7 days" },
-  { name: "30d", words: "30 days" },
-  { name: "90d", words: "90 days" },
-  { name: "365d", words: "1 year" },
+const TILES: readonly { name: WindowName; words: string; days: number }[] = [
+  { name: "24h", words: "24 hours", days: 1 },
+  { name: "7d", words: "7 days", days: 7 },
+  { name: "30d", words: "30 days", days: 30 },
+  { name: "90d", words: "90 days", days: 90 },
+  { name: "365d", words: "1 year", days: 365 },
 ];
+
+const DAY_MS = 86_400_000;
 
 export function UptimeTiles({ id }: { id: number }) {
   const { data, error, isPending, refetch } = useSummary(id);
@@ -21,28 +24,43 @@ export function UptimeTiles({ id }: { id: number }) {
   if (data === undefined) return <Failed error={error} what="uptime" retry={() => void refetch()} />;
   return (
     <dl className={styles.tiles} aria-label="Uptime">
-      {TILES.map(({ name, words }) => (
-        <Tile key={name} words={words} window={data.windows[name]} />
+      {TILES.map(({ name, words, days }) => (
+        <Tile key={name} words={words} windowMs={days * DAY_MS} window={data.windows[name]} />
       ))}
     </dl>
   );
 }
 
-function Tile({ words, window }: { words: string; window: WindowSummary | undefined }) {
+interface TileProps {
+  words: string;
+  windowMs: number;
+  window: WindowSummary | undefined;
+}
+
+function Tile({ words, windowMs, window }: TileProps) {
   if (window === undefined) return null;
   const { uptime, outages, down_s, p95_ms } = window;
+  const coverage = coverageOf(window, windowMs);
   return (
-    <div className={styles.tile} data-tip={measured(window)}>
+    <div
+      className={styles.tile}
+      data-coverage={coverage.extent}
+      data-calm={outages === 0 || undefined}
+      data-tip={measured(window)}
+    >
       <dt>{words}</dt>
       <dd className={uptime === null ? styles.none : styles.uptime}>{percent(uptime)}</dd>
-      <dd className={styles.aside}>
+      <dd className={`${styles.aside ?? ""} ${styles.of ?? ""}`}>{coverage.words}</dd>
+      <dd className={`${styles.aside ?? ""} ${styles.outages ?? ""}`}>
         {outages > 0
           ? `${counted(outages, "outage")}, ${duration(down_s * 1_000)}`
           : uptime === null
-            ? " "
+            ? "not measured"
             : "no outage"}
       </dd>
-      <dd className={styles.aside}>{p95_ms === null ? " " : `p95 ${latency(p95_ms)}`}</dd>
+      <dd className={`${styles.aside ?? ""} ${styles.p95 ?? ""}`}>
+        {p95_ms === null ? "" : `p95 ${latency(p95_ms)}`}
+      </dd>
     </div>
   );
 }

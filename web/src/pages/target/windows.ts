@@ -26,6 +26,21 @@ export function defaultWindow(ageMs: number): string {
   return WINDOWS.find((window) => window.ms >= Math.min(ageMs, DAY))?.name ?? "24h";
 }
 
+/** No drawing is shorter than this many checks: one alone would be a line across an empty room. */
+const LEAST_CHECKS = 12;
+
+/** A window ends now and begins with the target, when that is younger: before it there is nothing to see. */
+function beginOf(window: WindowChoice, { bornMs, intervalMs }: Life, nowMs: number): number {
+  const leastMs = Math.min(window.ms, LEAST_CHECKS * intervalMs);
+  return Math.max(nowMs - window.ms, Math.min(bornMs, nowMs - leastMs));
+}
+
+export interface Life {
+  bornMs: number;
+  /** How far apart its checks are. */
+  intervalMs: number;
+}
+
 export interface Sight {
   /** The chosen window; null when zoomed to a stretch of its own. */
   window: WindowChoice | null;
@@ -35,7 +50,7 @@ export interface Sight {
   rangeAt: (nowMs: number) => Range;
 }
 
-export function sightFrom(parameters: URLSearchParams, fallback: string): Sight {
+export function sightFrom(parameters: URLSearchParams, fallback: string, life: Life): Sight {
   const from = Date.parse(parameters.get("from") ?? "");
   const to = Date.parse(parameters.get("to") ?? "");
   if (Number.isFinite(from) && Number.isFinite(to) && from < to) {
@@ -48,7 +63,7 @@ export function sightFrom(parameters: URLSearchParams, fallback: string): Sight 
   return {
     window,
     named: { from: window.name, to: "now" },
-    rangeAt: (nowMs) => ({ from: stamp(nowMs - window.ms), to: stamp(nowMs) }),
+    rangeAt: (nowMs) => ({ from: stamp(beginOf(window, life, nowMs)), to: stamp(nowMs) }),
   };
 }
 

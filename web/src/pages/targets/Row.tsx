@@ -16,6 +16,9 @@ interface Props {
   pick: (id: number) => void;
 }
 
+/** Two tags with no more letters than these stand beside each other. */
+const TAG_LETTERS = 12;
+
 export const Row = memo(function Row({ target, picked, pick }: Props) {
   const { id, name, verdict, enabled, summary } = target;
   const sign = enabled ? verdict : "paused";
@@ -42,11 +45,7 @@ export const Row = memo(function Row({ target, picked, pick }: Props) {
         </span>
       </span>
       <span role="cell" className={styles.tags}>
-        {target.tags.map((tag) => (
-          <span key={tag} className={styles.tag}>
-            {tag}
-          </span>
-        ))}
+        <Tags tags={target.tags} />
       </span>
       <span role="cell" className={styles.bar}>
         {summary === null || summary === undefined ? null : <Bar cells={summary.bar} />}
@@ -63,6 +62,26 @@ export const Row = memo(function Row({ target, picked, pick }: Props) {
     </div>
   );
 });
+
+/** One or two of them, as there is room; how many more, with their names in the tip. */
+function Tags({ tags }: { tags: readonly string[] }) {
+  const shown = tags.slice(0, tags.slice(0, 2).join("").length > TAG_LETTERS ? 1 : 2);
+  const more = tags.length - shown.length;
+  return (
+    <>
+      {shown.map((tag) => (
+        <span key={tag} className={styles.tag}>
+          {tag}
+        </span>
+      ))}
+      {more > 0 && (
+        <span className={styles.moreTags} data-tip={tags.join("\n")}>
+          +{more}
+        </span>
+      )}
+    </>
+  );
+}
 
 /** The address of what is well; of what is not, for how long and why. */
 function Detail({ target }: { target: Target }) {

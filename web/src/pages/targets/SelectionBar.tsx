@@ -6,6 +6,7 @@ import type { Target } from "@/api/types";
 import { DeleteTargets } from "@/parts/DeleteTargets";
 import { useSwitch } from "@/parts/useSwitch";
 import { counted } from "@/words/numbers";
+import { TagMenu } from "./TagMenu";
 import styles from "./SelectionBar.module.css";
 
 export function SelectionBar({ targets, done }: { targets: readonly Target[]; done: () => void }) {
@@ -32,6 +33,7 @@ export function SelectionBar({ targets, done }: { targets: readonly Target[]; do
       >
         Resume
       </Button>
+      <TagMenu targets={targets} />
       <Button size="xs" variant="default" c="var(--down)" onClick={() => setDeleting(true)}>
         Delete
       </Button>

@@ -37,7 +37,8 @@ export function plotOf(wanted: Wanted): Plot {
     options: {
       ...drawn.options,
       legend: { show: false },
-      padding: [14, 8, 0, 0],
+      // Room on the right for half of the last time under the axis.
+      padding: [14, 24, 0, 0],
       cursor: {
         y: false,
         points: { size: 7 },
