@@ -24,7 +24,7 @@ class SigningIn:
     def __init__(self, context: ApiContext) -> None:
         self._context = context
         self._failures = Failures()
-        self._thread = Threads("password", 1)
+        self._thread = Threads("password", 1, niceness=10)
         self._waiting = 0
 
     async def sign_in(self, name: str, password: str, *, address: str) -> tuple[UserRow, str]:

@@ -6,6 +6,8 @@ Knows nothing of what it runs.
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -19,10 +21,16 @@ T = TypeVar("T")
 
 
 class Threads:
-    """A small pool for blocking calls. Calls wait their turn; closing waits for those under way."""
+    """A small pool for blocking calls. Calls wait their turn; closing waits for those under way.
 
-    def __init__(self, name: str, size: int) -> None:
-        self._pool = ThreadPoolExecutor(size, thread_name_prefix=name)
+    ``niceness`` is how far they give way to others that want the same processor (Linux only). It is for work that
+    does not hold the interpreter lock: whoever holds that must not be kept from giving it back.
+    """
+
+    def __init__(self, name: str, size: int, *, niceness: int = 0) -> None:
+        self._pool = ThreadPoolExecutor(
+            size, thread_name_prefix=name, initializer=lambda: _give_way(niceness) if niceness else None
+        )
 
     async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """A cancelled caller does not stop the call: it runs to its end and its answer is dropped."""
@@ -31,6 +39,12 @@ class Threads:
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _give_way(niceness: int) -> None:
+    """Elsewhere than on Linux it would be that of the whole process."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
 
 
 class TaskSet:
@@ -111,6 +125,8 @@ async def on_its_own_thread(name: str, main: Main, ended: Ended, *, stop_s: floa
 
     def finish(error: BaseException | None) -> None:
         over.set()
+        if not begun.done():
+            begun.set_exception(error or RuntimeError(f"the thread {name} ended before it began"))
         ended(error)
 
     def thread() -> None:
