@@ -258,6 +258,7 @@ async def _web(house: _House, ended: partial[None]) -> AsyncIterator[None]:
         uvicorn.Config(
             app,
             ws="websockets-sansio",
+            ws_max_size=65_536,  # a browser says "ping" and nothing longer
             log_config=None,
             access_log=False,
             server_header=False,

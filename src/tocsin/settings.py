@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     canary: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="`host:port` addresses that answer whenever this machine has its network. When most targets "
-        "fail at once and these fail too, nothing is recorded as down. Empty: looks at the machine's own routes.",
+        "fail at once and these fail too, nothing is recorded as down. Empty: looks whether a network interface is up.",
     )
     allowed_networks: Annotated[tuple[IpNetwork, ...], NoDecode] = Field(
         (), description="Networks that may be contacted although blocked by default."

@@ -52,6 +52,11 @@ async def test_a_test_says_everything_and_saves_nothing(member: Client, shop: Ra
     assert (await member.get("/v1/targets")).json()["items"] == []
 
 
+async def test_what_is_only_tried_needs_no_name(member: Client, shop: RawServer) -> None:
+    answer = await member.post("/v1/targets/test", json={"kind": "http", "url": f"{shop.url}/"})
+    assert (answer.status_code, answer.json()["result"]) == (200, "failed")
+
+
 async def test_a_saved_target_is_tried_with_its_secrets_and_what_differs(member: Client, shop: RawServer) -> None:
     made = await make_target(member, url=f"{shop.url}/", username="me", password="hush")
     assert (await member.post("/v1/targets/test", json={"id": made["id"]})).json()["result"] == "passed"

@@ -76,7 +76,7 @@ def _given(given: Mapping[str, Any], context: ApiContext) -> Target:
     """The target as it would be saved. With an id, a saved one and what differs from it, its secrets included."""
     target_id, rest = numbered(given)
     if target_id is None:
-        return targets.unsaved(targets.check(rest))
+        return targets.unsaved(targets.check({"name": "tried out"} | dict(rest)))
     with context.store.read() as conn:
         old = targets.get(conn, target_id)
     return targets.unsaved(targets.changed(old, rest, context.vault))
@@ -102,7 +102,8 @@ async def try_target(
     ],
     context: Context,
 ) -> Response:
-    """Send a whole target, or the `id` of a saved one and what should differ; secrets left out are those saved."""
+    """Send a whole target (its name may be left out), or the `id` of a saved one and what should differ; secrets left
+    out are those saved."""
     bench: Bench = request.app.state.bench
     target = await run_in_threadpool(_given, given, context)
     return answer(await bench.examine(target))

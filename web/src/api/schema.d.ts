@@ -688,7 +688,8 @@ export interface paths {
         put?: never;
         /**
          * Probe once, save nothing, and say everything
-         * @description Send a whole target, or the `id` of a saved one and what should differ; secrets left out are those saved.
+         * @description Send a whole target (its name may be left out), or the `id` of a saved one and what should differ; secrets left
+         *     out are those saved.
          */
         post: operations["try_target"];
         delete?: never;
