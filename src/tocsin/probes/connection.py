@@ -11,7 +11,7 @@ from collections.abc import Awaitable
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field
 
 from tocsin.lib.expressions import Kind, Value
 from tocsin.lib.faults import ContactFailure
@@ -19,13 +19,13 @@ from tocsin.lib.http_request import host_of
 from tocsin.lib.resolve import IpVersion
 from tocsin.lib.starttls import StartTls
 from tocsin.lib.stream import Progress
-from tocsin.lib.tls import TlsOptions, TlsSession, TlsVersion, check_authority, check_client
+from tocsin.lib.tls import TlsOptions, TlsSession, TlsVersion
 from tocsin.probes.base import Failure, ProbeSettings, failure_of
+from tocsin.probes.trust import AuthorityPem, ClientKey, Pem
 
 Host = Annotated[str, Field(min_length=1, max_length=253), AfterValidator(host_of)]
 OptionalHost = Annotated[str, Field(max_length=253), AfterValidator(lambda text: host_of(text) if text else "")]
 Port = Annotated[int, Field(ge=1, le=65535)]
-Pem = Annotated[str, Field(max_length=65536)]
 
 
 class ConnectionSettings(ProbeSettings):
@@ -38,26 +38,11 @@ class ConnectionSettings(ProbeSettings):
     verify_tls: bool = Field(True, description="Fail when the certificate is not one to trust for this name.")
     server_name: OptionalHost = Field("", description="The name to ask for and to verify; empty: the host.")
     minimum_tls_version: TlsVersion = Field("1.2", description="Accept nothing older.")
-    ca_certificate: Pem = Field("", description="Trust this instead of the system's authorities. PEM.")
+    ca_certificate: AuthorityPem = Field("", description="Trust this instead of the system's authorities. PEM.")
     client_certificate: Pem = Field("", description="What to show a server that asks for a certificate. PEM.")
-    client_key: SecretStr = Field(
+    client_key: ClientKey = Field(
         "", validate_default=True, description="The client certificate's key. PEM, without passphrase."
     )
-
-    @field_validator("ca_certificate")
-    @classmethod
-    def _is_authority(cls, pem: str) -> str:
-        if pem:
-            check_authority(pem)
-        return pem
-
-    @field_validator("client_key")
-    @classmethod
-    def _fits_certificate(cls, key: SecretStr, info: ValidationInfo) -> SecretStr:
-        certificate = info.data.get("client_certificate", "")
-        if certificate or key.get_secret_value():
-            check_client(certificate, key.get_secret_value())
-        return key
 
     @property
     def tls_options(self) -> TlsOptions:

@@ -11,22 +11,20 @@ from functools import cached_property
 from typing import Annotated, NamedTuple, Self
 
 import msgspec
-from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from tocsin.lib.expressions import EvaluationError, Kind, Value, fit_text
 from tocsin.lib.http import HttpFailure, HttpReply, HttpRequest, HttpVersion
 from tocsin.lib.http_request import USER_AGENT, checked_header, checked_method, place_of, plain_text, proxy_of
 from tocsin.lib.net import Network
 from tocsin.lib.resolve import IpVersion
-from tocsin.lib.tls import check_authority, check_client
 from tocsin.probes.base import ProbeKind, ProbeSettings, Reading, failure_of
+from tocsin.probes.trust import AuthorityPem, ClientKey, Pem
 
 BODY_SHOWN = 4096
 """How many characters of a body are kept as evidence."""
 HEADERS_SHOWN = 16 * 1024
 """How many characters of headers are kept as evidence."""
-
-Pem = Annotated[str, Field(max_length=65_536)]
 
 
 class HttpSettings(ProbeSettings):
@@ -48,9 +46,9 @@ class HttpSettings(ProbeSettings):
     follow_redirects: bool = Field(True, description="Judge the reply at the end of redirects, not the first one.")
     max_redirects: int = Field(10, ge=0, le=50, description="More redirects than this fail.")
     verify_tls: bool = Field(True, description="Fail when the certificate is not one to trust for this host.")
-    ca_certificate: Pem = Field("", description="Trust this instead of the system's authorities. PEM.")
+    ca_certificate: AuthorityPem = Field("", description="Trust this instead of the system's authorities. PEM.")
     client_certificate: Pem = Field("", description="What to show a server that asks for a certificate. PEM.")
-    client_key: SecretStr = Field(
+    client_key: ClientKey = Field(
         "", validate_default=True, description="The client certificate's key. PEM, without passphrase."
     )
     proxy: str = Field(
@@ -114,21 +112,6 @@ class HttpSettings(ProbeSettings):
         if url:
             proxy_of(url)
         return url
-
-    @field_validator("ca_certificate")
-    @classmethod
-    def _is_authority(cls, pem: str) -> str:
-        if pem:
-            check_authority(pem)
-        return pem
-
-    @field_validator("client_key")
-    @classmethod
-    def _fits_certificate(cls, key: SecretStr, info: ValidationInfo) -> SecretStr:
-        certificate = info.data.get("client_certificate", "")
-        if certificate or key.get_secret_value():
-            check_client(certificate, key.get_secret_value())
-        return key
 
     @model_validator(mode="after")
     def _one_authentication(self) -> HttpSettings:
