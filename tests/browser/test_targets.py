@@ -119,7 +119,7 @@ def test_markup_from_outside_is_text(page: Page, installation: Tocsin, service: 
     page.goto("/targets")
     expect(page.get_by_role("link", name=name)).to_be_visible()
     page.goto("/")
-    expect(page.get_by_role("region", name="Recent changes").get_by_role("link", name=name).first).to_be_visible()
+    expect(page.get_by_role("region", name="State of everything").get_by_role("link", name=name)).to_be_visible()
     open_target(page, target)
     page.locator("article header").get_by_role("link", name="evidence").click()
     page.get_by_text("3 headers").or_(page.get_by_text("4 headers")).click()

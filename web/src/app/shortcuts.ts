@@ -50,7 +50,8 @@ function busy(target: EventTarget | null): boolean {
   if (!(target instanceof HTMLElement)) return false;
   return (
     target.isContentEditable ||
-    target.matches("input, textarea, select, [role=textbox]") ||
+    // A box that was ticked, or a window that was chosen, keeps the focus but takes no letters.
+    target.matches("input:not([type=checkbox], [type=radio]), textarea, select, [role=textbox]") ||
     target.closest("[role=dialog], [role=menu], [role=listbox]") !== null
   );
 }

@@ -109,7 +109,10 @@ function Item({ channel, title, edit, remove }: ItemProps) {
       <Sign of={signOf(channel)} />
       <div>
         <p className={styles.name}>{channel.name}</p>
-        <p className={styles.line}>
+        <p
+          className={`${styles.line ?? ""} ${styles.few ?? ""}`}
+          data-tip={(channel.last_delivery?.detail ?? "") || undefined}
+        >
           {title} · <LastDelivery channel={channel} />
         </p>
       </div>

@@ -25,7 +25,7 @@ export function LatencyTable({ latency }: { latency: Latency }) {
           {[...latency.points].reverse().map((point) => (
             <tr key={point.at}>
               <td>
-                <Moment at={point.at} />
+                <Moment at={point.at} seconds={latency.step_s < 60} />
               </td>
               <td>{point.checks}</td>
               <td>{point.failed}</td>

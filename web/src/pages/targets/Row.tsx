@@ -50,7 +50,7 @@ export const Row = memo(function Row({ target, picked, pick }: Props) {
       <span role="cell" className={styles.bar}>
         {summary === null || summary === undefined ? null : <Bar cells={summary.bar} />}
       </span>
-      <span role="cell" className={styles.uptime}>
+      <span role="cell" className={styles.uptime} data-none={summary?.uptime_24h === null || undefined}>
         {summary === null || summary === undefined ? "" : percent(summary.uptime_24h)}
       </span>
       <span role="cell" className={styles.p95}>

@@ -31,6 +31,8 @@ export const LINES = [
 
 export function plotOf(wanted: Wanted): Plot {
   const { mode, grid, colour, range } = wanted;
+  // Where every check failed there is no latency, and no scale for it either.
+  const measured = grid.points.some((point) => (point?.max_ms ?? null) !== null);
   const drawn = mode === "percentiles" ? percentiles(grid, colour) : phases(grid, colour);
   return {
     data: drawn.data,
@@ -72,7 +74,8 @@ export function plotOf(wanted: Wanted): Plot {
           font: FONT,
           size: 56,
           space: 36,
-          values: (_plot, splits) => splits.map((split) => (split === 0 ? "0" : latencyWords(split))),
+          values: (_plot, splits) =>
+            splits.map((split) => (split === 0 ? "0" : measured ? latencyWords(split) : "")),
         },
       ],
       hooks: {
