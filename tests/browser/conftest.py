@@ -58,14 +58,14 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tocsin]:
-    """One Tocsin for all tests that do not stop it; each makes targets of its own."""
+    """One Tocsin for the tests of a file that do not stop it; each makes targets of its own."""
     with running(tmp_path_factory.mktemp("browser")) as installation:
         yield installation
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def signed_in(browser: Browser, installation: Tocsin) -> StorageState:
     """The cookie of somebody who has signed in once."""
     context = browser.new_context()
