@@ -10,12 +10,14 @@ import { Moment, Since } from "@/parts/Time";
 import { count } from "@/words/numbers";
 import { duration } from "@/words/time";
 import { VERDICT_WORD } from "@/words/verdicts";
-import { isFold, linesOf, type Change, type Fold } from "./changes";
+import { isFold, linesOf, type Change, type Fold, type Trouble } from "./changes";
 import styles from "./Timeline.module.css";
 
 /** How many changes the server tells at most: with so many there may be more. */
 const MOST_ENTRIES = 100;
 const LINES_AT_FIRST = 12;
+
+const TROUBLE_WORD: Record<Trouble, string> = { ...VERDICT_WORD, paused: "paused" };
 
 export function Timeline({ entries }: { entries: readonly TimelineEntry[] }) {
   const lines = useMemo(() => linesOf(entries, entries.length >= MOST_ENTRIES), [entries]);
@@ -125,13 +127,13 @@ function What({ change }: { change: Change }) {
     );
   if (lastedMs === null) return event === "recovered" ? `${subject(change)}recovered` : troubleWords(change);
   return event === "recovered"
-    ? `${subject(change)}recovered after ${duration(lastedMs)} ${VERDICT_WORD[change.trouble]}`
-    : `${subject(change)}was ${VERDICT_WORD[change.trouble]} for ${duration(lastedMs)}`;
+    ? `${subject(change)}recovered after ${duration(lastedMs)} ${TROUBLE_WORD[change.trouble]}`
+    : `${subject(change)}was ${TROUBLE_WORD[change.trouble]} for ${duration(lastedMs)}`;
 }
 
 /** The same of many: of what is over, the longest. */
 function Together({ fold, newest }: { fold: Fold; newest: Change }) {
-  const word = VERDICT_WORD[newest.trouble];
+  const word = TROUBLE_WORD[newest.trouble];
   const longestMs = Math.max(...fold.changes.map((change) => change.lastedMs ?? 0));
   const upTo = longestMs === 0 ? "" : ` up to ${duration(longestMs)}`;
   if (newest.event === "began") return <What change={oldest(fold, newest)} />;
@@ -144,7 +146,7 @@ function oldest(fold: Fold, newest: Change): Change {
 }
 
 function troubleWords(change: Change): string {
-  return `${subject(change)}${VERDICT_WORD[change.trouble]}`;
+  return `${subject(change)}${TROUBLE_WORD[change.trouble]}`;
 }
 
 function subject({ certificate }: Change): string {

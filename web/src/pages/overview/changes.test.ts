@@ -74,6 +74,14 @@ describe("changes", () => {
     ]);
   });
 
+  it("say paused when it was", () => {
+    expect(changesOf([entry({ to: "unknown", reason: "paused" })])[0]).toMatchObject({
+      event: "began",
+      trouble: "paused",
+      reason: "",
+    });
+  });
+
   it("leave out what was found well", () => {
     expect(changesOf([entry({ from: "unknown", to: "up" })])).toEqual([]);
   });

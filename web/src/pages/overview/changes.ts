@@ -7,6 +7,9 @@ import type { TimelineEntry, Verdict } from "@/api/types";
 
 type Event = "began" | "passed" | "recovered";
 
+/** Nothing is known of a target that is paused, but everybody knows why. */
+export type Trouble = Exclude<Verdict, "up"> | "paused";
+
 export interface Change {
   id: number;
   /** When it became news: when it recovered, or when the trouble began. */
@@ -15,7 +18,7 @@ export interface Change {
   certificate: boolean;
   /** It lasts; it gave way to something else than up; it recovered. */
   event: Event;
-  trouble: Exclude<Verdict, "up">;
+  trouble: Trouble;
   /** When the trouble began; null when that is longer ago than the list reaches. */
   since: string | null;
   /** How long it lasted; null while it lasts, and when its beginning is not known. */
@@ -36,6 +39,8 @@ export interface Fold {
 
 export type Line = Change | Fold;
 
+/** What the server gives as the reason when somebody paused a target. */
+const PAUSED = "paused";
 /** As many equal changes as these are told in one line. */
 const MANY = 3;
 const MINUTE = 60_000;
@@ -80,9 +85,9 @@ export function changesOf(entries: readonly TimelineEntry[]): Change[] {
   return changes;
 }
 
-type Trouble = TimelineEntry & { to: Exclude<Verdict, "up"> };
+type TroubleEntry = TimelineEntry & { to: Exclude<Verdict, "up"> };
 
-function isTrouble(entry: TimelineEntry): entry is Trouble {
+function isTrouble(entry: TimelineEntry): entry is TroubleEntry {
   return entry.to !== "up";
 }
 
@@ -90,21 +95,22 @@ function stateOf({ target, rule, location }: TimelineEntry): string {
   return `${target.id} ${rule} ${location}`;
 }
 
-function began(entry: Trouble): Change {
+function began(entry: TroubleEntry): Change {
+  const paused = entry.to === "unknown" && entry.reason === PAUSED;
   return {
     id: entry.id,
     at: entry.at,
     target: entry.target,
     certificate: entry.rule === "certificate",
     event: entry.ended_at === null ? "began" : "passed",
-    trouble: entry.to,
+    trouble: paused ? "paused" : entry.to,
     since: entry.at,
     lastedMs: entry.ended_at === null ? null : entry.duration_s * 1_000,
-    reason: entry.reason,
+    reason: paused ? "" : entry.reason,
   };
 }
 
-function recovery(entry: TimelineEntry, from: Trouble["to"], trouble: Trouble | undefined): Change {
+function recovery(entry: TimelineEntry, from: TroubleEntry["to"], trouble: TroubleEntry | undefined): Change {
   return {
     id: entry.id,
     at: entry.at,

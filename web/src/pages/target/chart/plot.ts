@@ -108,7 +108,7 @@ function timeWords({ fromS, toS }: Wanted["range"]): uPlot.Axis.DynamicValues {
     splits.map((split) => {
       const at = new Date(split * 1_000);
       if (spanS > 200 * DAY_S) return MONTH.format(at);
-      if (spanS > 3 * DAY_S) return DATE.format(at);
+      // Days are named where they begin; twelve hours later it is still the same day.
       return at.getHours() === 0 && at.getMinutes() === 0 ? DATE.format(at) : CLOCK.format(at);
     });
 }
