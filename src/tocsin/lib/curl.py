@@ -55,7 +55,12 @@ class EpollWatch(Watch):
         loop.add_reader(self._epoll.fileno(), self._ready)
 
     def behind_s(self) -> float:
-        return 0.0 if self._behind_since is None else self._loop.time() - self._behind_since
+        if self._behind_since is None:
+            return 0.0
+        if not self._epoll.poll(0, 1):  # the last full set was the last of it
+            self._behind_since = None
+            return 0.0
+        return self._loop.time() - self._behind_since
 
     def close(self) -> None:
         self._loop.remove_reader(self._epoll.fileno())

@@ -55,7 +55,6 @@ BUSY_S = 0.05
 """A loop this far behind gets only a few new checks at a time, so that those under way are still measured honestly.
 What cannot be done then shows as lateness and missed slots, not as slow or failing targets."""
 FEW = 10
-AGAIN_S = 0.01
 BUSY_SHARE = 0.25
 """A failure that a lost network would explain is doubted when the loop was late for this share of the timeout."""
 TOO_BUSY = "nothing measured: this worker got too little processor time"
@@ -254,7 +253,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         next_ms = self._agenda.next_ms()
         if self._waiting and len(self._checks) < self._limit:
-            self._timer = loop.call_later(AGAIN_S, self._tick) if busy else loop.call_soon(self._tick)
+            self._timer = loop.call_soon(self._tick)
         elif next_ms is not None:
             # Whole milliseconds, rounded up: the loop cuts the rest off, and a timer that is early is set again.
             wait_ms = max(0, math.ceil(next_ms - self._slots.now_ms()))
