@@ -15,7 +15,7 @@ from typing import Final
 
 from rich.console import Console
 
-from bench import engine, peer, pieces
+from bench import engine, peer, pieces, worker
 from bench.figures import RESULTS, Figure, show, write
 from bench.pieces import FULL, QUICK, Lengths
 from bench.stand import cores, nginx
@@ -25,6 +25,7 @@ Piece = Callable[[Path, list[str], Lengths, "peer.Peer | None"], Iterator[Figure
 PIECES: Final[dict[str, Piece]] = {
     "engine": lambda place, urls, lengths, rival: engine.rounds(urls, lengths.engine_s, rival),
     "starting": lambda place, urls, lengths, rival: pieces.starting(place, lengths),
+    "worker": lambda place, urls, lengths, rival: worker.figures(place, urls, lengths.path_s / 2),
     "path": pieces.path,
     "steady": pieces.steady,
     "many": lambda place, urls, lengths, rival: pieces.many(place, urls, lengths),

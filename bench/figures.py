@@ -40,6 +40,7 @@ class Goal(NamedTuple):
 
 GOALS: Final[Mapping[str, Goal]] = {
     "http_engine_checks_per_s": Goal(10_000, at_least=True),
+    "http_worker_checks_per_s": Goal(5_000, at_least=True),
     "http_path_checks_per_s": Goal(5_000, at_least=True),
     "cpu_ms_per_check": Goal(0.5, at_least=False),
     "start_lateness_p99_ms": Goal(5, at_least=False),

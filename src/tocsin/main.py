@@ -156,7 +156,7 @@ async def _serve(house: _House) -> int:
         await start(on_this_loop(sweep.run, partial(ended, "sweep"), stop_s=0.5))
         await start(_web(house, partial(ended, "web")))
         await start(on_its_own_thread("worker", _worker(house).run, partial(ended, "worker"), stop_s=5.5))
-        _settle_down()
+        settle_down()
         _announce(house)
         await over.wait()
         stopping = True
@@ -271,7 +271,7 @@ async def _web(house: _House, ended: partial[None]) -> AsyncIterator[None]:
         yield
 
 
-def _settle_down() -> None:
+def settle_down() -> None:
     """What was made at the start lives to the end: the collector need not walk it again and again, nor look for
     cycles after every few hundred objects."""
     gc.collect()
