@@ -15,7 +15,7 @@ from typing import Final
 
 from rich.console import Console
 
-from bench import engine, peer, pieces, worker
+from bench import bus, engine, load, peer, pieces, storage, worker
 from bench.figures import RESULTS, Figure, show, write
 from bench.pieces import FULL, QUICK, Lengths
 from bench.stand import cores, nginx
@@ -27,9 +27,12 @@ PIECES: Final[dict[str, Piece]] = {
     "starting": lambda place, urls, lengths, rival: pieces.starting(place, lengths),
     "worker": lambda place, urls, lengths, rival: worker.figures(place, urls, lengths.path_s / 2),
     "path": pieces.path,
+    "bus": lambda place, urls, lengths, rival: bus.figures(bus.QUICK if lengths is QUICK else bus.FULL),
     "steady": pieces.steady,
     "many": lambda place, urls, lengths, rival: pieces.many(place, urls, lengths),
     "history": lambda place, urls, lengths, rival: pieces.history(place, urls, lengths),
+    "storage": lambda place, urls, lengths, rival: storage.piece(lengths.storage_targets),
+    "load": lambda place, urls, lengths, rival: load.piece(place, lengths.steady_s),
 }
 
 

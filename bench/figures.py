@@ -49,6 +49,9 @@ GOALS: Final[Mapping[str, Goal]] = {
     "restart_coverage_s": Goal(20, at_least=False),
     "ready_s": Goal(2, at_least=False),
     "idle_memory_mb": Goal(150, at_least=False),
+    "storage_checks_per_s": Goal(200_000, at_least=True),
+    "storage_bytes_per_check": Goal(110, at_least=False),
+    "storage_bytes_per_packed_check": Goal(37, at_least=False),
     "list_with_summaries_ms": Goal(200, at_least=False),
     "target_page_ms": Goal(100, at_least=False),
 }

@@ -22,19 +22,19 @@ from sqlalchemy import update
 from tests.contract.rows import add_targets
 from tocsin.core import rollup, sketch
 from tocsin.core.decide import State, Transition, Verdict
-from tocsin.core.outcome import REACHABLE, Result, StateKey, Subject
+from tocsin.core.outcome import HEADLINE, REACHABLE, Result, StateKey, Subject
 from tocsin.core.rollup import DAY_MS, HOUR_MS, SUMS, Rollups
 from tocsin.core.target import TARGET
 from tocsin.services import keeper
-from tocsin.store import checks, fast, rollups, states, transitions
+from tocsin.store import checks, marks, rollups, states, transitions
 from tocsin.store.checks import CheckRow
 from tocsin.store.engine import Store
 from tocsin.store.tables import check_days, check_hours, rollup_marks
-from tocsin.store.tables import checks as check_rows
 
 NOW_MS = 20_000 * DAY_MS + 15 * HOUR_MS + 20 * 60_000
 INTERVAL_MS = 60_000
 ROUNDS = 15
+_UPTIME_WINDOWS = ("24h", "7d", "30d", "90d")
 
 
 def rows(rng: np.random.Generator, target_ids: np.ndarray, starts: np.ndarray, of_each: int) -> Rollups:
@@ -68,13 +68,14 @@ def generate(store: Store, count: int, *, now_ms: int = NOW_MS, raw_days: int = 
     ids = np.arange(1, count + 1)
     with store.write() as conn:
         conn.execute(
-            update(rollup_marks).where(rollup_marks.c.name == rollups.DAYS).values(through_ms=today_ms, revision=1)
+            update(rollup_marks).where(rollup_marks.c.name == marks.DAYS).values(through_ms=today_ms, revision=1)
         )
         states.write_many(
             conn,
             [
-                (StateKey(Subject(TARGET, number), REACHABLE, 1), State(Verdict.UP, now_ms - DAY_MS))
+                (StateKey(Subject(TARGET, number), REACHABLE, place), State(Verdict.UP, now_ms - DAY_MS))
                 for number in ids.tolist()
+                for place in (HEADLINE, 1)
             ],
         )
     for part in np.array_split(ids, max(1, count // 100)):
@@ -89,12 +90,12 @@ def generate(store: Store, count: int, *, now_ms: int = NOW_MS, raw_days: int = 
     begin_ms = now_ms - raw_days * DAY_MS
     for start_ms in range(begin_ms, now_ms, HOUR_MS):
         with store.write() as conn:
-            fast.insert_many(conn, check_rows, CheckRow._fields, raw(rng, ids.tolist(), start_ms, now_ms))
+            checks.insert_many(conn, raw(rng, ids.tolist(), start_ms, now_ms))
         if (start_ms - begin_ms) % DAY_MS == 0:
             print(f"  checks of day {(start_ms - begin_ms) // DAY_MS + 1}", file=sys.stderr)
     with store.write() as conn:
         conn.execute(
-            update(rollup_marks).where(rollup_marks.c.name == checks.HOURS).values(through_ms=this_hour_ms, revision=1)
+            update(rollup_marks).where(rollup_marks.c.name == marks.HOURS).values(through_ms=this_hour_ms, revision=1)
         )
 
 
@@ -113,7 +114,7 @@ def turns(rng: np.random.Generator, ids: list[int], now_ms: int) -> list[Transit
     """About one outage of ten minutes a month for each target."""
     changes = []
     for number in ids:
-        key = StateKey(Subject(TARGET, number), REACHABLE, 1)
+        key = StateKey(Subject(TARGET, number), REACHABLE, HEADLINE)
         at_ms = now_ms - 365 * DAY_MS
         changes.append(Transition(key, Verdict.UNKNOWN, Verdict.UP, at_ms, at_ms, ""))
         for begin in np.sort(rng.integers(at_ms + 1, now_ms - HOUR_MS, 12)).tolist():
@@ -146,6 +147,7 @@ def measure(store: Store, count: int) -> None:
     timed(f"list with summaries, {count} targets", read(rollups.summaries, None, NOW_MS))
     timed("list with summaries, 100 targets", read(rollups.summaries, list(range(1, 101)), NOW_MS))
     timed("overall", read(rollups.overall, NOW_MS))
+    timed(f"uptime over 24h, 7d, 30d, 90d, {count} targets", read(rollups.uptimes, None, _UPTIME_WINDOWS, NOW_MS))
     timed("one target, five windows", read(rollups.windows, 7, NOW_MS))
     for name, length_ms in {"1h": HOUR_MS, **rollups.WINDOWS_MS}.items():
         ask = read(rollups.series, 7, from_ms=NOW_MS - length_ms, to_ms=NOW_MS, interval_ms=INTERVAL_MS)

@@ -34,10 +34,11 @@ class Lengths(NamedTuple):
     many_s: float
     starts: int
     history_targets: int
+    storage_targets: int
 
 
-FULL = Lengths(engine_s=5, path_s=20, steady_s=60, many_s=40, starts=3, history_targets=1000)
-QUICK = Lengths(engine_s=1, path_s=6, steady_s=12, many_s=8, starts=1, history_targets=100)
+FULL = Lengths(engine_s=5, path_s=20, steady_s=60, many_s=40, starts=3, history_targets=1000, storage_targets=5000)
+QUICK = Lengths(engine_s=1, path_s=6, steady_s=12, many_s=8, starts=1, history_targets=100, storage_targets=500)
 
 PATH_TARGETS = 6000
 """Each every second. With far more than can be done, connections wait for each other and less is done than could be."""

@@ -13,8 +13,9 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import IO, Final, NamedTuple
 
 import httpx
 import psutil
@@ -36,7 +37,9 @@ class Cores(NamedTuple):
     others: int
 
 
+@cache
 def cores() -> Cores:
+    """Asked once: later this process may be kept to one of them."""
     allowed = sorted(os.sched_getaffinity(0))
     return Cores(allowed[0], allowed[-1])
 
@@ -46,14 +49,14 @@ def pinned(core: int) -> tuple[str, ...]:
 
 
 @contextmanager
-def process(command: Sequence[str], *, environment: Mapping[str, str] | None = None) -> Iterator[psutil.Process]:
+def process(
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    output: IO[bytes] | int = subprocess.DEVNULL,
+) -> Iterator[psutil.Process]:
     """Runs it until the end of the block."""
-    started = subprocess.Popen(
-        command,
-        env={**os.environ, **(environment or {})},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    started = subprocess.Popen(command, env={**os.environ, **(environment or {})}, stdout=output, stderr=output)
     try:
         yield psutil.Process(started.pid)
     finally:
@@ -210,9 +213,14 @@ def span(tocsin: Tocsin, seconds: float) -> Span:
         checks=sum(
             value - before.get(name, 0) for name, value in after.items() if name.startswith("tocsin_checks_total{")
         ),
-        lateness_ms={
-            float(name.removeprefix(_BUCKET).rstrip('"}')) * 1000: value - before.get(name, 0)
-            for name, value in after.items()
-            if name.startswith(_BUCKET)
-        },
+        lateness_ms={bound: count - lateness_of(before).get(bound, 0) for bound, count in lateness_of(after).items()},
     )
+
+
+def lateness_of(metrics: Mapping[str, float]) -> dict[float, float]:
+    """Checks whose start was at most so many milliseconds late, cumulated, from the samples of ``/metrics``."""
+    return {
+        float(name.removeprefix(_BUCKET).rstrip('"}')) * 1000: value
+        for name, value in metrics.items()
+        if name.startswith(_BUCKET)
+    }

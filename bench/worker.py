@@ -11,7 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,12 +21,15 @@ from sqlalchemy import func, select
 from bench.figures import Figure
 from bench.stand import cores, pinned
 from tocsin.bus.memory import MemoryBus
+from tocsin.core.shards import shard_of
 from tocsin.core.target import Target
+from tocsin.home import DatabaseHome, Introduction, TargetChanges
 from tocsin.lib.clock import SYSTEM_CLOCK
 from tocsin.lib.net import Network
-from tocsin.main import SWITCH_S, settle_down
+from tocsin.lib.vault import Vault
+from tocsin.main.process import SWITCH_S, settle_down
 from tocsin.pipeline import Pipeline
-from tocsin.services.worker import TargetChanges, Worker, WorkerSettings
+from tocsin.services.worker import Worker, WorkerSettings
 from tocsin.store import tables
 from tocsin.store.engine import Store
 
@@ -56,14 +59,14 @@ async def _alone(directory: Path, seconds: float, urls: Sequence[str]) -> None:
     """Prints checks stored per second, and milliseconds of CPU for each."""
     store = Store(f"sqlite:///{directory / 'tocsin.db'}")
     store.migrate()
-    roster = [_target(number, urls[number % len(urls)]) for number in range(1, TARGETS + 1)]
+    bus = MemoryBus()
     worker = Worker(
-        pipeline=Pipeline(store, MemoryBus(), SYSTEM_CLOCK),
-        bus=MemoryBus(),
+        home=_Home(store, bus, [_target(number, urls[number % len(urls)]) for number in range(1, TARGETS + 1)]),
+        me=_ME,
+        bus=bus,
         clock=SYSTEM_CLOCK,
-        load=lambda since_revision: TargetChanges(roster if since_revision < 1 else [], [], 1),
         open_network=Network.open,
-        settings=WorkerSettings(location_id=1),
+        settings=WorkerSettings(),
     )
     sys.setswitchinterval(SWITCH_S)
     settle_down()
@@ -78,6 +81,23 @@ async def _alone(directory: Path, seconds: float, urls: Sequence[str]) -> None:
         stop.set()
     store.close()
     print(stored / took_s, used_s * 1000 / stored)
+
+
+_ME = Introduction("bench", "only", "local", "here", "")
+
+
+class _Home(DatabaseHome):
+    """The real one, but for the targets: those are in no database."""
+
+    def __init__(self, store: Store, bus: MemoryBus, roster: Sequence[Target]) -> None:
+        pipeline = Pipeline(store, bus, SYSTEM_CLOCK)
+        vault = Vault("no secret is kept here")
+        super().__init__(store=store, bus=bus, pipeline=pipeline, vault=vault, clock=SYSTEM_CLOCK, me=_ME)
+        self._roster = roster
+
+    def load(self, shards: Collection[int], since_revision: int) -> TargetChanges:
+        new = [target for target in self._roster if shard_of(target.id) in shards] if since_revision < 1 else []
+        return TargetChanges(new, [], 1)
 
 
 def _stored(store: Store) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from tests.clocks import FakeClock
@@ -11,6 +12,7 @@ from tocsin.channels.frame import Delivery
 from tocsin.core.alerting import AlertTiming, Rule, message_of
 from tocsin.core.decide import Policy
 from tocsin.core.outcome import REACHABLE, Outcome, Result, StateKey, Subject
+from tocsin.core.target import TARGET
 from tocsin.lib.vault import Vault
 from tocsin.pipeline import Entry, Pipeline
 from tocsin.services.alerts import Outbox
@@ -18,6 +20,7 @@ from tocsin.store import notifications
 from tocsin.store import rules as store_rules
 from tocsin.store.engine import Store
 from tocsin.store.notifications import Notification
+from tocsin.store.parents import set_parents
 
 DELIVERED = Delivery(True, "answered 200 OK", 12)
 AT_ONCE = Policy(failures_to_down=1, passes_to_up=1, warnings_to_degraded=1)
@@ -54,10 +57,19 @@ class Stage:
         with self.store.read() as conn:
             return [stored.rule for stored in store_rules.all_rules(conn)]
 
-    def target(self, name: str, *tags: str) -> int:
-        given = {"kind": "tcp", "name": name, "host": "127.0.0.1", "port": 1, "tags": list(tags)}
+    def target(self, name: str, *tags: str, parents: Collection[int] = (), **fields: object) -> int:
+        return self.targets(name, parents=parents, tags=list(tags), **fields)[0]
+
+    def targets(self, *names: str, parents: Collection[int] = (), **fields: object) -> list[int]:
+        """New targets that are alike but for their names."""
+        given = {"kind": "tcp", "host": "127.0.0.1", "port": 1, **fields}
+        made: list[int] = []
         with self.store.write() as conn:
-            return targets.create(conn, given, vault=self.vault, now_ms=self.clock.now_ms()).id
+            for name in names:
+                row = targets.create(conn, {**given, "name": name}, vault=self.vault, now_ms=self.clock.now_ms())
+                set_parents(conn, row.id, parents)
+                made.append(row.id)
+        return made
 
     def channel(self, name: str) -> int:
         given = {"kind": "webhook", "name": name, "url": "http://127.0.0.1:9/"}
@@ -72,15 +84,20 @@ class Stage:
         with self.store.write() as conn:
             rules.change(conn, rule_id, given, now_ms=self.clock.now_ms())
 
-    def turn(self, result: Result, *target_ids: int, rule: str = REACHABLE, reason: str = "refused") -> None:
-        """One outcome, a moment later, that settles the verdict by itself."""
+    def turn(
+        self,
+        result: Result,
+        *target_ids: int,
+        rule: str = REACHABLE,
+        reason: str = "refused",
+        location_id: int = 1,
+        policy: Policy = AT_ONCE,
+    ) -> None:
+        """One outcome, a moment later; unless ``policy`` says otherwise it settles the verdict by itself."""
         self.clock.tick(0.001)
         at_ms = self.clock.now_ms()
-        entries = [
-            Entry(Outcome(StateKey(Subject("target", number), rule, 1), at_ms, result, 1000, reason, None), AT_ONCE)
-            for number in target_ids
-        ]
-        self.pipeline.write(entries)
+        keys = [StateKey(Subject(TARGET, number), rule, location_id) for number in target_ids]
+        self.pipeline.write([Entry(Outcome(key, at_ms, result, 1000, reason, None), policy) for key in keys])
 
     def down(self, *target_ids: int) -> None:
         self.turn(Result.FAILED, *target_ids)

@@ -2,9 +2,27 @@
 
 from hypothesis import HealthCheck, settings
 
-from tests.postgres import empty_postgres_url, postgres_server, postgres_url, private_postgres
+from tests.postgres import (
+    empty_postgres_url,
+    postgres_server,
+    postgres_url,
+    private_postgres,
+    timescale_server,
+    timescale_url,
+)
+from tests.redis import private_redis, redis_server, redis_url
 
-__all__ = ["empty_postgres_url", "postgres_server", "postgres_url", "private_postgres"]
+__all__ = [
+    "empty_postgres_url",
+    "postgres_server",
+    "postgres_url",
+    "private_postgres",
+    "private_redis",
+    "redis_server",
+    "redis_url",
+    "timescale_server",
+    "timescale_url",
+]
 
 # How fast an example was says something about the machine's other work, and nothing about the code.
 settings.register_profile("tocsin", deadline=None, suppress_health_check=[HealthCheck.too_slow])

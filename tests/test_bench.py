@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+from collections import Counter
 from pathlib import Path
 
+import httpx
 import pytest
 
+from bench.farm import SLOW_S, Manner, Shares, farm
 from bench.figures import Figure, Goal, write
-from bench.stand import Span
+from bench.stand import Span, cores
 
 INFINITE = float("inf")
 
@@ -31,6 +35,16 @@ def span(**counts: float) -> Span:
 )
 def test_a_percentile_is_read_from_the_histogram(counts: dict[str, float], share: float, lateness_ms: float) -> None:
     assert span(**counts).lateness_percentile_ms(share) == pytest.approx(lateness_ms)
+
+
+def test_the_cores_are_the_same_when_this_process_is_kept_to_one_of_them() -> None:
+    before = os.sched_getaffinity(0)
+    there = cores()
+    try:
+        os.sched_setaffinity(0, {there.others})
+        assert cores() == there
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def test_a_goal_knows_its_direction() -> None:
@@ -56,3 +70,25 @@ def test_results_are_written_in_the_shape_that_is_promised(tmp_path: Path) -> No
             },
         ]
     }
+
+
+def test_a_farm_has_the_shares_that_were_asked_for() -> None:
+    shares = Shares(slow=0.02, refused=0.01, hanging=0.01, flapping=0.05)
+    found = Counter(shares.manner_of(number) for number in range(10_000))
+    assert {manner.value: pytest.approx(found[manner] / 10_000, abs=0.001) for manner in Manner} == {
+        **shares._asdict(),
+        "well": pytest.approx(0.91, abs=0.001),
+    }
+
+
+def test_a_farm_answers_on_every_address_in_each_manner() -> None:
+    with farm() as running:
+        for number in (1, 300, 70_000):
+            assert httpx.get(running.url(number, Manner.WELL), timeout=10).text == "ok"
+        assert httpx.get(running.url(2, Manner.SLOW), timeout=10).elapsed.total_seconds() > SLOW_S * 0.9
+        assert httpx.get(running.url(2, Manner.FLAPPING), timeout=10).status_code in (200, 503)
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(running.url(2, Manner.REFUSED), timeout=10)
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.get(running.url(2, Manner.HANGING), timeout=0.2)
+    assert not running.process.is_running()

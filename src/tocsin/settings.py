@@ -21,6 +21,8 @@ from pydantic_settings import (
 
 IpNetwork = IPv4Network | IPv6Network
 
+_BUSES = ("memory://", "postgres://", "postgresql://", "redis://", "rediss://", "unix://")
+
 
 class Settings(BaseSettings):
     """Fields read ``TOCSIN_<FIELD>``. Lists are given as comma-separated words."""
@@ -40,14 +42,44 @@ class Settings(BaseSettings):
         description="`sqlite:///…` or `postgresql://…`. Empty: `tocsin.db` in the data directory.",
         json_schema_extra={"secret": True},
     )
-    host: str = Field("127.0.0.1", description="Address the web server listens on.")
+    bus_url: str = Field(
+        "",
+        description="Over what processes wake each other: `memory://` within one, `postgres://` over the database, or "
+        "`redis://…`. Empty: what fits the database.",
+        json_schema_extra={"secret": True},
+    )
+    host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Port the web server listens on; 0 takes a free one.")
+    health_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port on which processes without a web server answer `/health/live`, `/health/ready` and "
+        "`/metrics`; 0: none.",
+    )
+    grpc_port: int = Field(4317, ge=0, le=65535, description="Port for workers that are far away (gRPC); 0: none.")
+    grpc_cert: Path | None = Field(
+        None, description="File with the certificate (PEM, with its chain) to encrypt that with. Unset: in clear."
+    )
+    grpc_key: Path | None = Field(None, description="File with the key (PEM) of that certificate.")
     public_url: str = Field(
         "",
         description="How people reach this server; used in links of messages and for the sign-in cookie. "
         "Empty: made from host and port.",
     )
     location: str = Field("local", min_length=1, max_length=60, description="The vantage point checks run from.")
+    aggregator_url: str = Field(
+        "",
+        description="For a worker that does not reach the database: the aggregator it reports to, `grpc://host:4317`, "
+        "or `grpcs://…` over TLS.",
+    )
+    aggregator_key: SecretStr | None = Field(None, description="The worker's API key there, with the scope `probe`.")
+    aggregator_ca: Path | None = Field(
+        None, description="File with the authority (PEM) to trust there instead of the system's."
+    )
+    spool_mb: int = Field(
+        512, ge=1, le=1_000_000, description="What such a worker keeps on disk at most while it is cut off, in MB."
+    )
 
     admin_password: SecretStr | None = Field(
         None,
@@ -89,6 +121,11 @@ class Settings(BaseSettings):
     )
 
     keep_checks_days: float = Field(7, gt=0, description="Single checks and their evidence are kept this long.")
+    pack_checks_after_days: float = Field(
+        1,
+        ge=0,
+        description="Days of single checks that have been over for this long are packed into a tenth of the room.",
+    )
     keep_hours_days: float = Field(400, gt=0, description="Hourly rollups are kept this long.")
     keep_days_days: float = Field(1826, gt=0, description="Daily rollups are kept this long.")
     keep_notifications_days: float = Field(90, gt=0, description="Delivered messages are kept this long.")
@@ -109,11 +146,44 @@ class Settings(BaseSettings):
                 raise ValueError("each must be host:port")
         return value
 
+    @field_validator("location")
+    @classmethod
+    def _one_that_targets_can_name(cls, value: str) -> str:
+        value = value.strip()
+        if not value or "/" in value or not value.isprintable():
+            raise ValueError("must be a name on one line, without a slash")
+        return value
+
     @field_validator("database_url")
     @classmethod
     def _known_database(cls, value: str) -> str:
         if value and urlsplit(value).scheme not in ("sqlite", "postgresql", "postgres"):
             raise ValueError("must start with sqlite:/// or postgresql://")
+        return value
+
+    @field_validator("bus_url")
+    @classmethod
+    def _known_bus(cls, value: str) -> str:
+        if value and not value.startswith(_BUSES):
+            raise ValueError("must start with memory://, postgres://, redis://, rediss:// or unix://")
+        try:
+            _ = urlsplit(value).port
+        except ValueError:
+            raise ValueError("names no port; / and # in a password are written %2F and %23") from None
+        return value
+
+    @field_validator("aggregator_url")
+    @classmethod
+    def _known_aggregator(cls, value: str) -> str:
+        if not value:
+            return value
+        parts = urlsplit(value)
+        try:
+            fits = parts.scheme in ("grpc", "grpcs") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # no port there is
+            fits = False
+        if not fits or parts.path.strip("/") or parts.query or parts.username is not None:
+            raise ValueError("must be grpc://host:port or grpcs://host:port")
         return value
 
     @field_validator("public_url")
@@ -124,6 +194,24 @@ class Settings(BaseSettings):
         return value.rstrip("/")
 
     @model_validator(mode="after")
+    def _bus_over_what(self) -> Settings:
+        if self.bus in ("postgres://", "postgresql://") and self.database.startswith("sqlite"):
+            raise ValueError("bus_url postgres:// without a host means the database, and that is no PostgreSQL")
+        return self
+
+    @model_validator(mode="after")
+    def _certificate_with_its_key(self) -> Settings:
+        if (self.grpc_cert is None) != (self.grpc_key is None):
+            raise ValueError("grpc_cert and grpc_key go together")
+        return self
+
+    @model_validator(mode="after")
+    def _key_for_the_aggregator(self) -> Settings:
+        if self.aggregator_url and self.aggregator_key is None:
+            raise ValueError("aggregator_url needs aggregator_key: tocsin keys create NAME --scope probe makes one")
+        return self
+
+    @model_validator(mode="after")
     def _tiers_in_order(self) -> Settings:
         if not self.keep_checks_days <= self.keep_hours_days <= self.keep_days_days:
             raise ValueError("keep_checks_days, keep_hours_days and keep_days_days must grow in this order")
@@ -132,6 +220,10 @@ class Settings(BaseSettings):
     @property
     def database(self) -> str:
         return self.database_url or f"sqlite:///{(self.data_dir / 'tocsin.db').resolve()}"
+
+    @property
+    def bus(self) -> str:
+        return self.bus_url or ("memory://" if self.database.startswith("sqlite") else "postgres://")
 
     @property
     def address(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,9 +16,10 @@ from tests.running import free_port
 class Served:
     """A service on a port of its own that can be stopped and started again there; counts what it answered."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, answers_after_s: float = 0.0) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/"
+        self.answers_after_s = answers_after_s
         self.answered = 0
         self.bodies: list[dict[str, Any]] = []
         self._lock = threading.Lock()
@@ -39,6 +41,7 @@ class Served:
                 self._answer(b"thank you")
 
             def _answer(self, body: bytes) -> None:
+                time.sleep(served.answers_after_s)
                 with served._lock:
                     served.answered += 1
                 self.send_response(200)
@@ -67,8 +70,8 @@ class Served:
 
 
 @contextmanager
-def served() -> Iterator[Served]:
-    server = Served()
+def served(*, answers_after_s: float = 0.0) -> Iterator[Served]:
+    server = Served(answers_after_s=answers_after_s)
     server.start()
     try:
         yield server

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,29 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.acceptance.servers import Served, served
-from tests.running import PASSWORD, Tocsin, running
+from tests.acceptance.conftest import Make
+from tests.acceptance.servers import Served
+from tests.running import PASSWORD, Installation, Split, Tocsin, running, started
 
 
-@pytest.fixture(scope="module")
-def tocsin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tocsin]:
-    with running(tmp_path_factory.mktemp("first-day")) as tocsin:
-        yield tocsin
-
-
-@pytest.fixture
-def service() -> Iterator[Served]:
-    with served() as service:
-        yield service
-
-
-@pytest.fixture
-def receiver() -> Iterator[Served]:
-    with served() as receiver:
-        yield receiver
-
-
-def verdict(tocsin: Tocsin, target_id: object) -> object:
+def verdict(tocsin: Installation, target_id: object) -> object:
     return tocsin.get(f"/v1/targets/{target_id}")["verdict"]
 
 
@@ -51,27 +33,46 @@ def ms(moment: object) -> float:
     return datetime.fromisoformat(str(moment)).timestamp() * 1000
 
 
+def passwords(log: str) -> list[str]:
+    return re.findall(r"with the password (\S+)", log)
+
+
 def test_the_first_start_says_where_to_go_and_how_to_get_in(tmp_path: Path) -> None:
     with running(tmp_path, {"TOCSIN_ADMIN_PASSWORD": None}) as tocsin:
-        said = tocsin.log.read_text()
-        assert tocsin.address in said
-        password = re.search(r"with the password (\S+)", said)
-        assert password is not None, said
-        answer = httpx.post(f"{tocsin.address}/v1/session", json={"name": "admin", "password": password[1]}, timeout=30)
+        (password,) = tocsin.wait_until(lambda: passwords(tocsin.log.read_text()), what="for the first words")
+        assert tocsin.address in tocsin.log.read_text()
+        answer = httpx.post(f"{tocsin.address}/v1/session", json={"name": "admin", "password": password}, timeout=30)
         assert answer.status_code == 200
         assert tocsin.stop() == 0
         print(f"ready after {tocsin.ready_s:.2f} s")
     with running(tmp_path, {"TOCSIN_ADMIN_PASSWORD": None}) as again:
-        assert len(re.findall(r"with the password (\S+)", again.log.read_text())) == 1, "the password is shown once"
+        assert len(passwords(again.log.read_text())) == 1, "the password is shown once"
 
 
-def test_the_first_start_shows_life_by_itself(tocsin: Tocsin) -> None:
+def test_copies_that_start_at_once_agree_on_one_beginning(tmp_path: Path, empty_postgres_url: str) -> None:
+    copies = Split(tmp_path, empty_postgres_url, {"TOCSIN_ADMIN_PASSWORD": None}, roles={"api": 2})
+    with started(copies) as tocsin:
+
+        def said() -> list[str]:
+            return [word for copy in tocsin.processes for word in passwords(copy.log.read_text())]
+
+        (password,) = tocsin.wait_until(said, what="for one of them to say the password")
+        for copy in tocsin.processes:
+            session = {"name": "admin", "password": password}
+            assert httpx.post(f"{copy.address}/v1/session", json=session, timeout=30).status_code == 200
+        assert len(tocsin.items("/v1/targets")) == 1
+        assert len(tocsin.items("/v1/rules")) == 1
+        assert tocsin.rows("SELECT count(*) FROM users") == [(1,)]
+        assert len(said()) == 1
+
+
+def test_the_first_start_shows_life_by_itself(tocsin: Installation) -> None:
     own = tocsin.items("/v1/targets")[0]
     assert "/health/" in str(own["url"])
     tocsin.wait_until(lambda: verdict(tocsin, own["id"]) == "up", what="for its own target to be up")
 
 
-def test_a_stop_is_noticed_told_and_taken_back(tocsin: Tocsin, service: Served, receiver: Served) -> None:
+def test_a_stop_is_noticed_told_and_taken_back(tocsin: Installation, service: Served, receiver: Served) -> None:
     tocsin.post("/v1/channels", {"name": "receiver", "kind": "webhook", "url": receiver.url})
     target = tocsin.post(
         "/v1/targets",
@@ -100,14 +101,14 @@ def test_a_stop_is_noticed_told_and_taken_back(tocsin: Tocsin, service: Served, 
     assert "refused" in str(failed["error"])
 
 
-def test_the_command_line_works_beside_the_server(tocsin: Tocsin, service: Served) -> None:
+def test_the_command_line_works_beside_the_server(tocsin: Installation, service: Served) -> None:
     added = tocsin.command("target", "add", service.url, "--name", "by hand", "--interval", "1")
     assert added.returncode == 0, added.stderr
     found = [target for target in tocsin.items("/v1/targets") if target["name"] == "by hand"]
     tocsin.wait_until(lambda: verdict(tocsin, found[0]["id"]) == "up", what="for the worker to find it")
 
 
-def test_pausing_stops_the_checks_and_keeps_the_history(tocsin: Tocsin, service: Served) -> None:
+def test_pausing_stops_the_checks_and_keeps_the_history(tocsin: Installation, service: Served) -> None:
     target = tocsin.post(
         "/v1/targets", {"name": "paused", "kind": "http", "url": service.url, "interval_s": 1, "timeout_s": 1}
     )["id"]
@@ -122,15 +123,13 @@ def test_pausing_stops_the_checks_and_keeps_the_history(tocsin: Tocsin, service:
     assert {check["at"] for check in checks} <= {check["at"] for check in kept}
 
 
-def test_a_restart_keeps_everything(tmp_path: Path) -> None:
+def test_a_restart_keeps_everything(make: Make, tmp_path: Path) -> None:
     lists = ("/v1/targets", "/v1/channels", "/v1/rules", "/v1/keys")
 
-    def kept(tocsin: Tocsin) -> dict[str, list[tuple[object, object]]]:
+    def kept(tocsin: Installation) -> dict[str, list[tuple[object, object]]]:
         return {path: [(item["id"], item["name"]) for item in tocsin.items(path)] for path in lists}
 
-    tocsin = Tocsin(tmp_path)
-    try:
-        tocsin.start()
+    with started(make(tmp_path, roles={"api": 1, "worker": 1, "alerts": 1})) as tocsin:
         own = tocsin.items("/v1/targets")[0]["id"]
         tocsin.wait_until(lambda: verdict(tocsin, own) == "up", what="for its own target to be up")
         tocsin.post("/v1/channels", {"name": "hook", "kind": "webhook", "url": "http://127.0.0.1:9/"})
@@ -142,12 +141,9 @@ def test_a_restart_keeps_everything(tmp_path: Path) -> None:
         assert {check["at"] for check in checks} <= {check["at"] for check in tocsin.items(f"/v1/targets/{own}/checks")}
         signed_in = httpx.post(f"{tocsin.address}/v1/session", json={"name": "admin", "password": PASSWORD}, timeout=30)
         assert signed_in.status_code == 200
-    finally:
-        if tocsin.is_running():
-            tocsin.kill()
 
 
-def test_nothing_is_open_but_what_must_be(tocsin: Tocsin) -> None:
+def test_nothing_is_open_but_what_must_be(tocsin: Installation) -> None:
     for path in ("/health/live", "/health/ready"):
         assert httpx.get(tocsin.address + path, timeout=30).status_code == 200
     for path in ("/v1/targets", "/v1/overview", "/v1/channels", "/metrics", "/v1/keys"):
@@ -156,12 +152,12 @@ def test_nothing_is_open_but_what_must_be(tocsin: Tocsin) -> None:
         assert answer.headers["content-type"].startswith("application/problem+json")
 
 
-def test_a_taken_port_is_said_in_one_line(tocsin: Tocsin, tmp_path: Path) -> None:
-    second = Tocsin(tmp_path, {"TOCSIN_PORT": str(tocsin.port)})
-    second.start(wait=False)
-    assert second.process.wait(60) == 1
-    assert f"127.0.0.1:{tocsin.port}" in second.log.read_text()
-    assert "Traceback" not in second.log.read_text()
+def test_a_taken_port_is_said_in_one_line(tocsin: Installation, tmp_path: Path) -> None:
+    taken = tocsin.address.rpartition(":")[2]
+    refused = Tocsin(tmp_path, {"TOCSIN_PORT": taken}).command("up")
+    assert refused.returncode == 1
+    assert f"127.0.0.1:{taken}" in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 def test_wrong_settings_are_named(tmp_path: Path) -> None:

@@ -14,17 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.servers import Served, served
+from tests.acceptance.servers import Served
 from tests.running import Tocsin, running
 
 LOCKED_S = 30
 INTERVAL_S = 2
-
-
-@pytest.fixture
-def service() -> Iterator[Served]:
-    with served() as service:
-        yield service
 
 
 def watch(tocsin: Tocsin, service: Served) -> object:

@@ -141,13 +141,14 @@ class Keys:
     write: str
     read: str
     ingest: str
+    probe: str
 
 
 @pytest.fixture
 def keys(store: Store) -> Keys:
     made: dict[str, str] = {}
     with store.write() as conn:
-        for scope in ("admin", "write", "read", "ingest"):
+        for scope in ("admin", "write", "read", "ingest", "probe"):
             _, made[scope] = access.create_key(conn, name=f"{scope} key", scopes=[scope], now_ms=NOW_MS)
     return Keys(**made)
 

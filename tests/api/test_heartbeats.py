@@ -9,7 +9,7 @@ import pytest
 
 from tests.api.conftest import NOW_MS, Client, fields_of
 from tests.clocks import FakeClock
-from tocsin.core.outcome import REACHABLE, StateKey, Subject
+from tocsin.core.outcome import HEADLINE, REACHABLE, StateKey, Subject
 from tocsin.core.target import TARGET
 from tocsin.store import states
 from tocsin.store.engine import Store
@@ -28,7 +28,7 @@ async def job(member: Client) -> dict[str, Any]:
 
 
 def due_ms(store: Store, target_id: int) -> int | None:
-    key = StateKey(Subject(TARGET, target_id), REACHABLE, 1)
+    key = StateKey(Subject(TARGET, target_id), REACHABLE, HEADLINE)
     with store.read() as conn:
         return states.read_many(conn, [key])[key].due_ms
 
@@ -131,7 +131,7 @@ async def test_a_start_after_silence_was_recorded_waits_for_its_own_run(
 ) -> None:
     await nobody.get(f"{job['ping_url']}/fail")
     with store.write() as conn:
-        key = StateKey(Subject(TARGET, job["id"]), REACHABLE, 1)
+        key = StateKey(Subject(TARGET, job["id"]), REACHABLE, HEADLINE)
         state = states.read_many(conn, [key])[key]
         # As the sweep leaves it: silence written, nothing due any more.
         states.write_many(conn, [(key, state._replace(last_at_ms=NOW_MS + 3_900_000, due_ms=None))])
@@ -228,3 +228,19 @@ async def test_guessing_addresses_takes_no_writers_turn(nobody: Client, job: dic
         answer = await nobody.get(f"/ping/{uuid.uuid4()}")
         assert answer.status_code == 404
         assert (await nobody.get(job["ping_url"])).status_code == 503, "a known one is told to come again"
+
+
+async def test_what_a_job_says_and_what_a_person_does_comes_from_no_location(
+    nobody: Client, member: Client, job: dict[str, Any], clock: FakeClock
+) -> None:
+    path = f"/v1/targets/{job['id']}"
+    await nobody.get(f"{job['ping_url']}/fail")
+    clock.tick(60)
+    await member.post(f"{path}/pause")
+    paused, failed = (await member.get(f"{path}/transitions")).json()["items"]
+    assert (paused["to"], paused["location"], paused["has_evidence"]) == ("unknown", None, False)
+    assert (failed["to"], failed["location"], failed["has_evidence"]) == ("down", None, True)
+    check = (await member.get(f"{path}/checks")).json()["items"][0]
+    assert (check["location"], check["has_evidence"]) == (None, True)
+    evidence = await member.get(f"{path}/checks/{NOW_MS}/evidence")
+    assert (evidence.status_code, evidence.json()["location"]) == (200, None)

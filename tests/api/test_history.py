@@ -257,7 +257,14 @@ async def test_the_overview(
     paused = await make_target(member, name="old", enabled=False)
     pipeline.write([seen(down["id"], clock.now_ms(), Result.FAILED, latency_us=None)])
     overview = (await outsider.get("/v1/overview")).json()
-    assert overview["counts"] == {"up": 0, "degraded": 0, "down": 1, "unknown": 2, "paused": 1}
+    assert overview["counts"] == {
+        "up": 0,
+        "degraded": 0,
+        "down": 1,
+        "down_because_of": 0,
+        "unknown": 2,
+        "paused": 1,
+    }
     assert [one["name"] for one in overview["worst"]] == ["checkout", "shop", "backup"]
     assert paused["id"] not in [one["id"] for one in overview["worst"]]
     assert beat.json()["id"] in [one["id"] for one in overview["worst"]]
@@ -268,6 +275,7 @@ async def test_the_overview(
         "verdict": "down",
         "since": "2027-01-15T08:10:00.000Z",
         "reason": "status == 200 is false: status is 503",
+        "because_of": None,
         "last_latency_ms": None,
     }
     assert overview["timeline"][0]["target"] == {"id": down["id"], "name": "checkout"}
@@ -291,3 +299,54 @@ async def test_the_timeline_is_everybodys(
     assert await walk(outsider, "/v1/timeline", limit=2) == whole
     some = await walk(outsider, "/v1/timeline", to="2027-01-15T08:05:00Z")
     assert some == whole[3:]
+
+
+# ── uptime of many ────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_uptime_of_all_of_them_at_once(outsider: Client, member: Client, target: dict[str, Any]) -> None:
+    new = await make_target(member, name="new", tags=["fresh"])
+    gone = await make_target(member, name="gone")
+    await member.delete(f"/v1/targets/{gone['id']}")
+    answer = await outsider.get("/v1/uptime?windows=24h,7d")
+    ratio = pytest.approx(420 / 540)
+    assert answer.json() == {
+        "items": [
+            {"id": target["id"], "uptime": {"24h": ratio, "7d": ratio}},
+            {"id": new["id"], "uptime": {"24h": None, "7d": None}},
+        ],
+        "next": None,
+    }
+    again = await outsider.get("/v1/uptime?windows=24h,7d", headers={"If-None-Match": answer.headers["etag"]})
+    assert again.status_code == 304
+
+    async def asked(**params: str) -> list[int]:
+        items = (await outsider.get("/v1/uptime", params=params)).json()["items"]
+        assert all(list(item["uptime"]) == ["24h", "7d", "30d", "90d"] for item in items)
+        return [item["id"] for item in items]
+
+    assert await asked() == [target["id"], new["id"]]
+    assert await asked(ids=f"{new['id']},{gone['id']},999") == [new["id"]]
+    assert await asked(tag="fresh") == [new["id"]]
+    assert await asked(tag="fresh", ids=str(target["id"])) == []
+    summary = (await outsider.get(f"/v1/targets/{target['id']}/summary")).json()["windows"]
+    (whole,) = (await outsider.get(f"/v1/uptime?ids={target['id']}&windows=365d,30d")).json()["items"]
+    assert whole["uptime"] == {name: summary[name]["uptime"] for name in ("365d", "30d")}
+
+
+@pytest.mark.parametrize(
+    ("params", "wrong"),
+    [
+        ({"windows": "1h"}, "windows"),
+        ({"windows": ""}, "windows"),
+        ({"windows": "24h,"}, "windows"),
+        ({"ids": ""}, "ids"),
+        ({"ids": "1;2"}, "ids"),
+        ({"ids": "9" * 17}, "ids"),
+        ({"ids": "-1"}, "ids"),
+        ({"tag": "a\x00b"}, "tag"),
+    ],
+)
+async def test_uptime_of_nothing_known_is_refused(outsider: Client, params: dict[str, str], wrong: str) -> None:
+    answer = await outsider.get("/v1/uptime", params=params)
+    assert (answer.status_code, fields_of(answer)) == (400, [wrong])

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from tests.api.conftest import Client, fields_of
-from tocsin.api.limits import LARGEST_BODY_BYTES, RateLimit
+from tocsin.api.limits import LARGEST_BODY_BYTES
 from tocsin.store.engine import Store, StoreUnavailable
 
 
@@ -149,25 +149,7 @@ async def test_readiness_does_not_wait_for_a_stalled_database(
         return "current"
 
     monkeypatch.setattr(store, "schema_state", stall)
-    monkeypatch.setattr("tocsin.api.operations.READY_WITHIN_S", 0.05)
+    monkeypatch.setattr("tocsin.health.READY_WITHIN_S", 0.05)
     answer = await nobody.get("/health/ready")
     assert (answer.status_code, answer.json()["database"]) == (503, "slow")
     stalled.set()
-
-
-def test_a_rate_is_kept_on_average() -> None:
-    limit = RateLimit(60)
-    assert [limit.wait_s("a", now_s=0) for _ in range(60)] == [0.0] * 60
-    assert limit.wait_s("a", now_s=0) == pytest.approx(1)
-    assert limit.wait_s("b", now_s=0) == 0
-    assert limit.wait_s("a", now_s=0.5) == pytest.approx(0.5)
-    assert limit.wait_s("a", now_s=1.5) == 0
-    assert limit.wait_s("a", now_s=1.5) == pytest.approx(0.5)
-
-
-def test_a_rate_is_kept_for_so_many_and_no_more() -> None:
-    limit = RateLimit(1)
-    for number in range(RateLimit.MOST_KEYS + 1):
-        assert limit.wait_s(str(number), now_s=0) == 0
-    assert limit.wait_s("0", now_s=0) == 0, "forgotten"
-    assert limit.wait_s(str(RateLimit.MOST_KEYS), now_s=0) > 0

@@ -20,11 +20,13 @@ from tests.api.test_targets import checked
 from tests.clocks import FakeClock
 from tocsin.api import live
 from tocsin.api.context import ApiContext
+from tocsin.bus.memory import MemoryBus
 from tocsin.catalog import access, targets
 from tocsin.core.outcome import Result
 from tocsin.lib.vault import Vault
 from tocsin.pipeline import Pipeline
 from tocsin.store import access as store_access
+from tocsin.store import targets as store_targets
 from tocsin.store.engine import Store, StoreUnavailable
 
 
@@ -196,10 +198,10 @@ async def test_who_may_no_longer_look_is_sent_away(
 async def test_without_a_database_it_says_to_come_again(
     address: str, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lost(_: ApiContext) -> None:
+    def lost(*_: object) -> None:
         raise StoreUnavailable
 
-    monkeypatch.setattr(live, "_taken", lost)
+    monkeypatch.setattr(live, "_first", lost)
     assert await closed_with(address, keys.read) == 1013
 
 
@@ -208,23 +210,37 @@ async def test_one_that_is_too_slow_starts_over_with_the_whole(
 ) -> None:
     shop = make(store, vault, "shop")
     view = live.LiveView(context)
-    async with view.watching() as slow, view.watching() as quick:
+    async with context.bus.follow() as feed, view.watching() as slow, view.watching() as quick:
         assert slow is not None
         assert quick is not None
         quick.messages.get_nowait()
         for number in range(live.BACKLOG + 3):
             clock.tick(60)
             pipeline.write([checked(shop, clock.now_ms(), Result.PASSED, latency_us=number + 1)])
-            await view.tell()
+            await view.tell({"checks"}, feed)
             assert json.loads(quick.messages.get_nowait())["type"] == "changes"
         held = [json.loads(slow.messages.get_nowait()) for _ in range(live.BACKLOG)]
         assert slow.messages.empty()
         assert [message["type"] for message in held] == ["initial"] + ["changes"] * (live.BACKLOG - 1)
-        await view.tell()
+        await view.tell({"checks"}, feed)
         fresh = json.loads(slow.messages.get_nowait())
         assert fresh["type"] == "initial"
         assert fresh["targets"][0]["last_latency_ms"] == (live.BACKLOG + 3) / 1000
         assert quick.messages.empty()
+
+
+def stall(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """The database can be read only while the last of these is True."""
+    readable = [False]
+    read = live._read
+
+    def perhaps(*arguments: Any) -> Any:
+        if not readable[-1]:
+            raise StoreUnavailable
+        return read(*arguments)
+
+    monkeypatch.setattr(live, "_read", perhaps)
+    return readable
 
 
 async def test_a_stalled_database_ends_no_live_view(
@@ -239,19 +255,88 @@ async def test_a_stalled_database_ends_no_live_view(
     shop = make(store, vault, "shop")
     async with watching(address, keys.read) as socket:
         await said(socket)
-        looks = 0
-        taken = live._taken
+        readable = stall(monkeypatch)
+        pipeline.write([checked(shop, clock.now_ms(), Result.PASSED)])
+        handed = await said(socket)  # what is handed round is told all the same
+        assert [target["verdict"] for target in handed["targets"]] == ["up"]
+        assert handed["transitions"] == []
+        readable.append(True)
+        (transition,) = (await said(socket))["transitions"]
+        assert transition["to"] == "up"
 
-        def lost_once(context: ApiContext) -> Any:
-            nonlocal looks
-            looks += 1
-            if looks == 1:
-                raise StoreUnavailable
-            return taken(context)
 
-        monkeypatch.setattr(live, "_taken", lost_once)
-        for number in range(2):
-            pipeline.write([checked(shop, clock.now_ms() + number, Result.PASSED)])
-            while looks <= number:  # noqa: ASYNC110 - the view is not the test's to wake
-                await asyncio.sleep(0.01)
-        assert (await said(socket))["type"] == "changes"
+async def test_what_is_handed_round_is_not_read_again(
+    context: ApiContext,
+    store: Store,
+    vault: Vault,
+    pipeline: Pipeline,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shop, other = make(store, vault, "shop"), make(store, vault, "other")
+    view = live.LiveView(context)
+    async with context.bus.follow() as feed, view.watching() as watcher:
+        assert watcher is not None
+        watcher.messages.get_nowait()
+        monkeypatch.setattr(view, "_pace_s", 0.0)
+        await view.tell({"checks"}, feed)  # a follower that has just begun has everything read
+        readable = stall(monkeypatch)
+        for number in range(3):
+            clock.tick(60)
+            pipeline.write([checked(shop, clock.now_ms(), Result.PASSED, latency_us=number + 1)])
+            await view.tell({"checks"}, feed)
+            (target,) = json.loads(watcher.messages.get_nowait())["targets"]
+            assert (target["id"], target["verdict"], target["last_latency_ms"]) == (shop, "up", (number + 1) / 1000)
+        readable.append(True)
+        looks: list[set[int] | None] = []
+        standings = store_targets.standings
+
+        def noted(conn: Any, among: set[int] | None) -> Any:
+            looks.append(among)
+            return standings(conn, among)
+
+        monkeypatch.setattr(store_targets, "standings", noted)
+        with store.write() as conn:
+            targets.change(conn, other, {"name": "Other"}, pipeline=pipeline, vault=vault, now_ms=clock.now_ms())
+        await view.tell({"targets", "transitions"}, feed)
+        assert looks == [{shop, other}]  # whose verdict changed, and who was changed
+
+
+async def test_where_nothing_is_handed_round_everything_is_read_at_its_pace(
+    context: ApiContext,
+    store: Store,
+    vault: Vault,
+    pipeline: Pipeline,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shop = make(store, vault, "shop")
+    deaf = MemoryBus(complete=False)
+    view = live.LiveView(context)
+    async with deaf.follow() as feed, view.watching() as watcher:
+        assert watcher is not None
+        watcher.messages.get_nowait()
+        pipeline.write([checked(shop, clock.now_ms(), Result.PASSED)])
+        monkeypatch.setattr(view, "_pace_s", 1e9)
+        await view.tell({"checks"}, feed)
+        assert watcher.messages.empty()
+        assert view._patience_s() > 1e6
+        monkeypatch.setattr(view, "_pace_s", 0.0)
+        assert view._patience_s() == 0
+        await view.tell((), feed)
+        assert json.loads(watcher.messages.get_nowait())["targets"][0]["verdict"] == "up"
+        assert view._patience_s() == live.AT_LEAST_EVERY_S
+
+
+async def test_without_any_bell_it_is_seen_by_the_timer(
+    address: str, keys: Keys, store: Store, vault: Vault, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "AT_LEAST_EVERY_S", 0.05)
+    shop = make(store, vault, "shop")
+    async with watching(address, keys.read) as socket:
+        await said(socket)
+        unheard = Pipeline(store, MemoryBus(), clock)
+        unheard.write([checked(shop, clock.now_ms(), Result.PASSED)])
+        change = await said(socket)
+        assert change["targets"][0]["verdict"] == "up"
+        assert [one["to"] for one in change["transitions"]] == ["up"]

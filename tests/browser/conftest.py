@@ -108,6 +108,7 @@ def _page(context: BrowserContext, address: str) -> Iterator[Page]:
     conduct = Conduct(address)
     conduct.watch(page)
     yield page
+    page.unroute_all(behavior="wait")  # a request still being answered would fail in whichever test comes next
     context.close()
     assert conduct.faults == []
 

@@ -27,10 +27,11 @@ def store(tmp_path: Path) -> Iterator[Store]:
 @pytest.mark.parametrize(
     ("own", "allowed"),
     [
-        (["admin"], {"admin", "write", "read"}),
+        (["admin"], {"admin", "write", "read", "probe"}),
         (["write"], {"write", "read"}),
         (["read"], {"read"}),
         (["ingest"], {"ingest"}),
+        (["probe"], {"probe"}),
         (["read", "ingest"], {"read", "ingest"}),
         ([], set()),
         (["from a newer version"], set()),
@@ -38,7 +39,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 )
 def test_scopes_hold_each_other(own: list[str], allowed: set[str]) -> None:
     identity = Identity("somebody", tuple(own))
-    assert {scope for scope in ("admin", "write", "read", "ingest") if identity.may(scope)} == allowed
+    assert {scope for scope in ("admin", "write", "read", "ingest", "probe") if identity.may(scope)} == allowed
 
 
 def test_the_first_start_makes_one_admin_and_no_second(store: Store) -> None:

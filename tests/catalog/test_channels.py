@@ -198,7 +198,7 @@ def test_errors_do_not_repeat_secrets() -> None:
 
 def test_a_kind_cannot_be_changed(create: Create, change: Callable[..., ChannelRow]) -> None:
     row = create(HOOK)
-    with pytest.raises(Invalid, match="cannot be changed from webhook"):
+    with pytest.raises(Invalid, match="is webhook for good"):
         change(row.id, kind="email")
 
 

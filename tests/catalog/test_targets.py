@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from tocsin.catalog import targets
 from tocsin.catalog.errors import FieldError, Invalid
 from tocsin.catalog.fields import flat_model, own_fields, secret_names, secrets_set, validated, with_kept_secrets
-from tocsin.catalog.targets import TargetFields
+from tocsin.catalog.targets import ProbedFields, TargetFields
 from tocsin.probes import PROBES
 
 HTTP: dict[str, Any] = {"name": "shop", "kind": "http", "url": "http://127.0.0.1/"}
@@ -29,7 +29,8 @@ def wrong(document: dict[str, Any]) -> list[FieldError]:
 def test_every_kind_is_made_from_its_row(kind: str) -> None:
     model = targets.WRITE_MODELS[kind]
     own = PROBES[kind].settings.model_fields.keys()
-    assert own | TargetFields.model_fields.keys() | {"kind"} == model.model_fields.keys()
+    common = TargetFields if PROBES[kind].probe is None else ProbedFields
+    assert own | common.model_fields.keys() | {"kind"} == model.model_fields.keys()
     assert model.model_json_schema()["properties"]["kind"]["const"] == kind
     assert (PROBES[kind].probe is None) == (PROBES[kind].schedule is not None)
     # Secrets stand alone, so that they can be kept apart.
@@ -69,6 +70,24 @@ def test_what_is_longer_than_the_interval_is_named_with_it() -> None:
         FieldError("timeout_s", "must not be longer than interval_s (30)"),
         FieldError("recheck_s", "must not be longer than interval_s (30)"),
     ]
+
+
+@pytest.mark.parametrize("fields", [{"locations": ["fra"]}, {"quorum": "all"}, {"locations": [], "quorum": "majority"}])
+def test_what_nobody_probes_is_checked_from_nowhere(fields: dict[str, Any]) -> None:
+    job: dict[str, Any] = {"name": "backup", "kind": "heartbeat", "period_s": 60}
+    why = "nobody probes a heartbeat: its job calls in"
+    assert wrong(job | fields) == [FieldError(name, why) for name in sorted(fields)]
+    assert {error.field for error in wrong(job | fields | {"interval_s": 0})} == {*fields, "interval_s"}
+    targets.check(job | {"depends_on": [1]})
+
+
+@pytest.mark.parametrize(
+    ("locations", "quorum", "is_right"),
+    [([], 3, True), (["a", "b"], 2, True), (["a", "b"], 3, False), (["a", "a"], 2, False), (["a"], "all", True)],
+)
+def test_a_quorum_is_one_that_can_be_reached(locations: list[str], quorum: str | int, is_right: bool) -> None:
+    named = [error.field for error in refusals(HTTP | {"locations": locations, "quorum": quorum})]
+    assert named == ([] if is_right else ["quorum"])
 
 
 @given(st.text(max_size=300))

@@ -383,7 +383,7 @@ def test_names_cannot_add_headers_or_markup(message: Message) -> None:
 def test_every_item_has_its_sign(message: Message) -> None:
     items = (
         item(),
-        item(event=Event.REMINDER),
+        item(event=Event.REMINDER, dependents_down=7),
         item(event=Event.DEGRADED, verdict=Verdict.DEGRADED),
         item(event=Event.CERTIFICATE, verdict=Verdict.DEGRADED),
         item(event=Event.RECOVERED, verdict=Verdict.UP),
@@ -394,6 +394,7 @@ def test_every_item_has_its_sign(message: Message) -> None:
     content = html.get_content()
     assert [content.count(sign) for sign in "■◐●"] == [2, 3, 1]
     assert "and 3 more" in content
+    assert "still down with 7 that depend on it since" in content
     assert "recovered, but is degraded" in content
 
 

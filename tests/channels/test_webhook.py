@@ -67,6 +67,7 @@ async def test_a_message_is_one_signed_document(message: Message, carrier: Carri
                     "reason": "connect to 10.0.3.7:443 refused",
                     "passing": False,
                     "times": 1,
+                    "dependents_down": 0,
                 }
             ],
             "omitted": 0,

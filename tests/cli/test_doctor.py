@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import threading
 import time
@@ -11,13 +12,21 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from tests.cli.conftest import Commands
+from tests.contract.rows import add_targets, check
+from tests.contract.test_workers import add_worker
 from tests.running import free_port
 from tocsin.cli import doctor
 from tocsin.cli.doctor import Finding, Status
+from tocsin.core.rollup import DAY_MS
+from tocsin.core.shards import LEASE_MS
 from tocsin.lib.icmp import Capability, Way
+from tocsin.services import keeper
 from tocsin.settings import Settings
+from tocsin.store import checks, locations
+from tocsin.store.engine import Store
 
 
 def found(commands: Commands, subject: str) -> Finding:
@@ -72,6 +81,63 @@ def test_an_empty_database_wants_to_be_migrated(bare: Commands) -> None:
     (bare.place / "data").mkdir()
     (bare.place / "data" / "tocsin.db").touch()
     assert found(bare, "database").advice == "Type: tocsin migrate"
+
+
+def test_how_checks_are_kept_in_a_file(commands: Commands) -> None:
+    assert found(commands, "history") == Finding("history", "ok", "checks in one table")
+
+
+def test_how_checks_are_kept_on_postgresql(
+    commands: Commands, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How many days there are, from when to when, and what a check takes, single and packed."""
+    monkeypatch.setenv("TOCSIN_DATABASE_URL", postgres_url)
+    assert re.fullmatch(r"8 partitions, a day each, 20\S+ to 20\S+", found(commands, "history").seen)
+    store = Store(postgres_url)
+    yesterday_ms = 20_000 * DAY_MS
+    with store.write() as conn:
+        add_targets(conn, *range(1, 101))
+        rows = [check(target, yesterday_ms + slot * 60_000) for slot in range(360) for target in range(1, 101)]
+        checks.insert_many(conn, rows)
+    with store.statements() as conn:
+        conn.execute(text("ANALYZE checks"))
+    assert re.fullmatch(
+        r"9 partitions, a day each, 2024-10-04 to 20\S+; 1?\d\d bytes a check", found(commands, "history").seen
+    )
+    now_ms = yesterday_ms + DAY_MS + 3_600_000
+    for chore in (
+        keeper.fold(store, now_ms),
+        keeper.pack(store, keeper.Retention(unpacked_ms=0), lambda: now_ms, {}),
+    ):
+        for _ in chore:
+            pass
+    store.close()
+    assert re.search(r"; 1?\d\d bytes a check; \d bytes a packed check$", found(commands, "history").seen)
+
+
+def test_who_checks_from_where(bare: Commands) -> None:
+    """Before the first start, before the first worker, and with one place of three that somebody is at."""
+    assert found(bare, "locations").status == "ok"
+    bare.ok("migrate")
+    assert found(bare, "locations").status == "warn"
+    bare.ok("target", "add", "tcp://db.test:5432", "--location", "fra")
+    store = Store(f"sqlite:///{bare.place / 'data' / 'tocsin.db'}")
+    with store.write() as conn:
+        nyc, _ = locations.ensure(conn, "nyc"), locations.ensure(conn, "old")
+        until_ms = round(time.time() * 1000) + LEASE_MS
+        add_worker(conn, "w-1", location_id=nyc, until_ms=until_ms, clock_off_ms=1900)
+        add_worker(conn, "w-2", location_id=nyc, until_ms=until_ms, clock_off_ms=-300_000)
+    store.close()
+    here = found(bare, "locations: nyc")
+    assert (here.status, here.seen) == ("ok", "2 workers (host w-1, host w-2) for 0 targets")
+    named = found(bare, "locations: fra")
+    assert (named.status, named.seen) == ("warn", "no worker is there; 1 target should be checked from it")
+    assert "TOCSIN_LOCATION=fra" in named.advice
+    assert "tocsin location rm old" in found(bare, "locations: old").advice
+    clock = found(bare, "locations: clock of host w-2")
+    assert (clock.status, clock.seen) == ("warn", "300.0 s behind the installation's")
+    subjects = [one["subject"] for one in bare("doctor", "--json").json["findings"]]
+    assert "locations: clock of host w-1" not in subjects
 
 
 def test_a_key_that_others_can_read(bare: Commands) -> None:

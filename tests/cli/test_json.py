@@ -11,9 +11,10 @@ from typer.core import TyperGroup
 
 from tests.cli.conftest import Commands
 from tocsin.cli import COMMANDS, load, main
+from tocsin.main import ROLES
 from tocsin.store.engine import Store
 
-SILENT = {"up"}
+SILENT = {"up", *ROLES}
 """Answers nothing: it runs until it is stopped."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, insert
 
-from tocsin.core.outcome import REACHABLE, Result, StateKey, Subject
+from tocsin.core.outcome import HEADLINE, REACHABLE, Result, StateKey, Subject
 from tocsin.core.target import TARGET
 from tocsin.store import tables
 from tocsin.store.checks import CheckRow
@@ -54,5 +54,5 @@ def check(
     return CheckRow._make((at_ms, target_id, latency_us, *phases_us, location_id, int(result), error))
 
 
-def key(target_id: int, rule: str = REACHABLE, location_id: int = HERE) -> StateKey:
+def key(target_id: int, rule: str = REACHABLE, location_id: int = HEADLINE) -> StateKey:
     return StateKey(Subject(TARGET, target_id), rule, location_id)

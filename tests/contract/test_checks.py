@@ -5,7 +5,7 @@ from sqlalchemy import select, update
 
 from tests.contract.rows import check
 from tocsin.core.outcome import Result
-from tocsin.store import checks, evidence
+from tocsin.store import checks, evidence, marks, partitions
 from tocsin.store.checks import CheckRow
 from tocsin.store.engine import Store
 from tocsin.store.tables import late_checks, rollup_marks
@@ -39,9 +39,13 @@ def test_nothing_to_store_is_no_error(store: Store) -> None:
 
 
 def test_every_value_comes_back_as_it_was(store: Store) -> None:
-    row = CheckRow(2**52, 2**31 - 1, 2**31 - 1, 0, None, 1, None, 2, 32_767, int(Result.FAILED), "päng \U0001f514 'x'")
-    add(store, row)
-    assert stored(store, row.target_id) == [row]
+    largest = partitions.LARGEST_TARGET_ID, partitions.LARGEST_LOCATION_ID
+    row = CheckRow(
+        2**52, largest[0], 2**31 - 1, 0, None, 1, None, 2, largest[1], int(Result.FAILED), "päng \U0001f514 'x'"
+    )
+    plain = check(largest[0], 2**52 + 1, latency_us=None)
+    add(store, plain, row, check(largest[0], 2**52 + 2, Result.FAILED, error="é"))
+    assert stored(store, row.target_id)[1:] == [plain, row]
 
 
 def test_a_slot_is_recorded_once_whoever_comes_again(store: Store) -> None:
@@ -78,7 +82,7 @@ def test_what_else_the_transaction_did_survives_a_repeated_slot(store: Store) ->
 def test_checks_for_a_time_already_folded_are_noted_as_late(store: Store) -> None:
     add(store, check(1, 400))
     with store.write() as conn:
-        conn.execute(update(rollup_marks).where(rollup_marks.c.name == checks.HOURS).values(through_ms=1_000))
+        conn.execute(update(rollup_marks).where(rollup_marks.c.name == marks.HOURS).values(through_ms=1_000))
     assert add(store, check(1, 999), check(1, 1_000), check(2, 500)) == 3
     assert late(store) == [(1, 999), (2, 500)]
     # repeated ones were counted before

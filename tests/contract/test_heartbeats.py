@@ -11,7 +11,7 @@ from tocsin.bus.memory import MemoryBus
 from tocsin.catalog import heartbeats, targets
 from tocsin.core.decide import State
 from tocsin.core.heartbeat import Call, CallKind
-from tocsin.core.outcome import REACHABLE, StateKey, Subject
+from tocsin.core.outcome import HEADLINE, REACHABLE, StateKey, Subject
 from tocsin.core.target import TARGET
 from tocsin.lib.vault import Vault
 from tocsin.pipeline import Pipeline
@@ -40,7 +40,7 @@ class Job:
         with store.write() as conn:
             self.id = targets.create(conn, fields, vault=VAULT, now_ms=self.clock.now_ms()).id
             self.token = store_heartbeats.tokens(conn, [self.id])[self.id]
-        self.key = StateKey(Subject(TARGET, self.id), REACHABLE, 1)
+        self.key = StateKey(Subject(TARGET, self.id), REACHABLE, HEADLINE)
         self.began_ms = self.clock.now_ms()
         self.pass_time(60)
 

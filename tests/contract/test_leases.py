@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tocsin.store import leases, locations
+from tocsin.store import leases
 from tocsin.store.engine import Store
 
 
@@ -36,11 +36,3 @@ def test_only_the_holder_gives_it_back(store: Store) -> None:
         assert not leases.take(conn, "job", "b", now_ms=1, for_ms=100)
         leases.release(conn, "job", "a")
         assert leases.take(conn, "job", "b", now_ms=1, for_ms=100)
-
-
-def test_a_location_keeps_its_number(store: Store) -> None:
-    with store.write() as conn:
-        assert locations.ensure(conn, "local") == 1
-        assert locations.ensure(conn, "Zürich") == 2
-        assert locations.ensure(conn, "local") == 1
-        assert locations.names(conn) == {1: "local", 2: "Zürich"}

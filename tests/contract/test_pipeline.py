@@ -94,16 +94,43 @@ def test_a_batch_that_fails_leaves_nothing_behind(store: Store, pipeline: Pipeli
         assert checks.of_target(conn, 1, from_ms=0, to_ms=clock.now_ms(), limit=10) == []
 
 
+async def test_what_is_committed_is_handed_round_headlines_too_and_nothing_else(store: Store, clock: FakeClock) -> None:
+    bus = MemoryBus()
+    pipeline = Pipeline(store, bus, clock)
+    now_ms = clock.now_ms()
+    async with bus.follow() as feed:
+        settled = pipeline.write([entry(1, now_ms), entry(2, now_ms)])
+        handed = feed.take().states
+        assert {one.key for one in settled} == {key(1), key(2)}
+        assert handed.keys() == {key(1), key(2), key(1).headline, key(2).headline}
+        assert handed[key(1).headline].verdict is Verdict.UP
+        pipeline.write([entry(1, now_ms + 1, Result.FAILED)])
+        assert feed.take().states.keys() == {key(1)}  # its headline stands
+
+        def write_and_break() -> None:
+            with store.write() as conn:
+                pipeline.write_within(conn, [entry(1, now_ms + 2, Result.FAILED)])
+                raise Broken
+
+        with pytest.raises(Broken):
+            write_and_break()
+        assert feed.take().states == {}
+
+
+class Broken(Exception):
+    """What the caller of a transaction raises."""
+
+
 def test_a_paused_subject_is_unknown_and_deaf_until_it_is_resumed(
     store: Store, pipeline: Pipeline, clock: FakeClock
 ) -> None:
     pipeline.write([entry(1, clock.now_ms() - 5000)])
     with store.write() as conn:
-        pipeline.ring(pipeline.hold(conn, [key(1)], "paused"))
+        pipeline.ring(pipeline.hold(conn, [key(1), key(1).headline], "paused"))
     pipeline.write([entry(1, clock.now_ms() + 500, Result.FAILED), entry(1, clock.now_ms() + 900, Result.FAILED)])
     assert state_of(store, 1).verdict is Verdict.UNKNOWN
     with store.write() as conn:
-        pipeline.release(conn, [key(1)])
+        pipeline.release(conn, [key(1), key(1).headline])
     clock.tick(10)
     pipeline.write([entry(1, clock.now_ms())])
     assert [verdict for verdict, _ in verdicts(store, 1)] == ["up", "unknown", "up"]
@@ -258,6 +285,19 @@ def test_a_job_that_calls_while_the_sweep_looks_is_not_silent(
     assert not calls
     assert verdicts(store, 2) == [("up", now_ms)]
     assert state_of(store, 2).due_ms == now_ms + 600_000
+
+
+def test_a_sweep_comes_to_an_end_whatever_it_finds(
+    store: Store, pipeline: Pipeline, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A state that was due when it was last heard of, not later, cannot be silent since."""
+    monkeypatch.setattr("tocsin.services.sweep.BATCH", 2)
+    silence = Silence(store, pipeline, clock)
+    silence.rounds(SETTLE_MS / 1000)
+    now_ms = clock.now_ms()
+    pipeline.write([entry(n, now_ms, due_ms=now_ms) for n in (1, 2, 3, 5)])
+    silence.rounds(60)
+    assert [state_of(store, n).due_ms for n in (1, 2, 3, 5)] == [None] * 4
 
 
 async def test_a_sweep_that_fails_is_tried_again(

@@ -14,7 +14,7 @@ from tocsin.core.decide import Transition, Verdict
 from tocsin.core.outcome import Result
 from tocsin.core.rollup import DAY_MS, HOUR_MS
 from tocsin.services import keeper
-from tocsin.store import checks, rollups, transitions
+from tocsin.store import checks, marks, rollups, transitions
 from tocsin.store.checks import CheckRow
 from tocsin.store.engine import Store
 from tocsin.store.rollups import GRACE_MS, Latency, Point
@@ -133,7 +133,7 @@ def test_a_fold_leaves_the_grace_alone_and_moves_the_mark(store: Store) -> None:
     add(store, [check(1, NOW_MS - GRACE_MS - 1), check(1, NOW_MS - GRACE_MS)])
     work(store, NOW_MS)
     with store.read() as conn:
-        assert rollups.marks(conn).hours_ms == NOW_MS - GRACE_MS
+        assert marks.read(conn).hours_ms == NOW_MS - GRACE_MS
         plan = rollups.plan_fold(conn, NOW_MS + 1)
     assert plan is not None
     assert plan.seen == 1
@@ -166,7 +166,7 @@ def test_a_late_check_reaches_the_day_that_was_sealed(store: Store) -> None:
     add(store, [check(1, long_ago_ms)])
     work(store, long_ago_ms + 2 * DAY_MS)
     with store.read() as conn:
-        assert rollups.marks(conn).days_ms > long_ago_ms
+        assert marks.read(conn).days_ms > long_ago_ms
     add(store, [check(1, long_ago_ms + 60_000, Result.FAILED)])
     for _ in range(2):  # as a late check, and then as part of the day
         with store.read() as conn:
@@ -214,6 +214,38 @@ def test_uptime_in_a_list_is_weighted_by_time_and_missing_without_data(store: St
     assert windows["24h"].availability.down_ms == HOUR_MS
     assert windows["365d"].availability.unknown_ms == 355 * DAY_MS
     assert windows["365d"].availability.outages == 1
+
+
+def test_uptimes_of_several_windows_are_those_of_each(store: Store) -> None:
+    """Of the headline alone: what one location found is no downtime of the target."""
+    hours_down = {1: [(2, 1), (50, 3)], 2: [(20 * 24, 24)], 3: []}
+    told: list[Transition] = []
+    with store.write() as conn:
+        add_targets(conn, 1, 2, 3, 5)
+        add_targets(conn, 4, deleted_ms=5)
+        for target_id, outages in hours_down.items():
+            told.append(Transition(key(target_id), Verdict.UNKNOWN, Verdict.UP, NOW_MS - 60 * DAY_MS, 0, ""))
+            for ago, length in outages:
+                begin_ms = NOW_MS - ago * HOUR_MS
+                told.append(Transition(key(target_id), Verdict.UP, Verdict.DOWN, begin_ms, 0, ""))
+                told.append(Transition(key(target_id), Verdict.DOWN, Verdict.UP, begin_ms + length * HOUR_MS, 0, ""))
+        told.append(Transition(key(3, location_id=2), Verdict.UP, Verdict.DOWN, NOW_MS - 5 * DAY_MS, 0, ""))
+        told.append(Transition(key(4), Verdict.UP, Verdict.DOWN, NOW_MS - 5 * DAY_MS, 0, ""))
+        transitions.insert_many(conn, told, NOW_MS)
+    names = ["24h", "7d", "30d", "90d"]
+    with store.read() as conn:
+        found = rollups.uptimes(conn, None, names, NOW_MS)
+        assert rollups.uptimes(conn, [5, 1], names, NOW_MS) == {5: found[5], 1: found[1]}
+        assert rollups.uptimes(conn, [], names, NOW_MS) == {}
+        assert rollups.uptimes(conn, [1], [], NOW_MS) == {1: {}}
+        each = {number: rollups.windows(conn, number, NOW_MS) for number in (1, 2, 3, 5)}
+    assert found == {
+        number: {name: windows[name].availability.ratio for name in names} for number, windows in each.items()
+    }
+    assert found[1] == {"24h": 23 / 24, "7d": 1 - 4 / 168, "30d": 1 - 4 / 720, "90d": 1 - 4 / 1440}
+    assert found[2] == {"24h": 1.0, "7d": 1.0, "30d": 1 - 24 / 720, "90d": 1 - 24 / 1440}
+    assert set(found[3].values()) == {1.0}
+    assert set(found[5].values()) == {None}
 
 
 def expected_points(rows: list[CheckRow], from_ms: int, to_ms: int, step_ms: int) -> dict[int, list[CheckRow]]:

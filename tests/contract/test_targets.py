@@ -12,13 +12,13 @@ from tests.clocks import FakeClock
 from tocsin.bus.memory import MemoryBus
 from tocsin.catalog import heartbeats, targets
 from tocsin.catalog.errors import NotFound
-from tocsin.core.decide import Policy, Verdict
+from tocsin.core.decide import Policy, State, Verdict
 from tocsin.core.heartbeat import Call, CallKind
-from tocsin.core.outcome import CERTIFICATE, REACHABLE, Outcome, Result, StateKey, Subject
+from tocsin.core.outcome import CERTIFICATE, HEADLINE, REACHABLE, Outcome, Result, StateKey, Subject
 from tocsin.core.target import TARGET
 from tocsin.lib.vault import Vault
 from tocsin.pipeline import Entry, Pipeline
-from tocsin.store import certificates, states, tables
+from tocsin.store import certificates, locations, states, tables
 from tocsin.store import heartbeats as store_heartbeats
 from tocsin.store import targets as store_targets
 from tocsin.store.certificates import Chain
@@ -155,7 +155,8 @@ def test_a_certificate_that_is_not_there_any_more_expires_no_more(
         state = states.read_many(conn, [key])[key]
         seen = certificates.expiries(conn, [shop])
     assert (state.verdict, bool(seen)) == ((Verdict.DEGRADED, True) if stays else (Verdict.UNKNOWN, False))
-    assert [one.after for one in done.transitions] == ([] if stays else [Verdict.UNKNOWN])
+    forgotten = [(one.key, one.after) for one in done.transitions]
+    assert forgotten == ([] if stays else [(key.headline, Verdict.UNKNOWN), (key, Verdict.UNKNOWN)])
     assert state.held is (change.get("enabled") is False)
 
 
@@ -198,6 +199,86 @@ def test_pages_by_key(store: Store, pipeline: Pipeline, sort: Sort) -> None:
     assert len(whole) == len(ids)
 
 
+def test_what_was_seen_last_comes_from_whichever_location_saw_it(store: Store) -> None:
+    """A headline is written when it changes; looks that change nothing are found where they were made."""
+    shop, idle, left, paused = (make(store, name=name) for name in ("shop", "idle", "left", "paused"))
+
+    def state(target_id: int, place: int, at_ms: int, latency_us: int | None, *, held: bool = False) -> None:
+        known = State(Verdict.UP, NOW_MS - 9000, last_at_ms=at_ms, last_latency_us=latency_us, held=held)
+        with store.write() as conn:
+            states.write_many(conn, [(StateKey(Subject(TARGET, target_id), REACHABLE, place), known)])
+
+    state(shop, HEADLINE, NOW_MS - 9000, 1)
+    state(shop, 1, NOW_MS - 20, 2000)
+    state(shop, 2, NOW_MS - 10, 3000)
+    state(shop, 3, NOW_MS - 30, 4000)
+    state(left, HEADLINE, NOW_MS - 9000, 1)
+    state(left, 1, NOW_MS - 40, 500)
+    state(left, 2, NOW_MS, 9000, held=True)  # it is not probed from there any more
+    state(paused, HEADLINE, NOW_MS - 50, None, held=True)
+    state(paused, 1, NOW_MS - 50, None, held=True)
+    expected = {
+        shop: (NOW_MS - 10, 3000),
+        idle: (0, None),
+        left: (NOW_MS - 40, 500),
+        paused: (NOW_MS - 50, None),
+    }
+    with store.read() as conn:
+        page = store_targets.page(conn, Filters(), sort="latency", limit=10)
+        one = store_targets.listed(conn, shop)
+        standings = store_targets.standings(conn)
+    assert {item.row.id: item.headline[3:] for item in page} == expected
+    assert [item.row.id for item in page] == [idle, paused, left, shop]
+    assert one is not None
+    assert one.headline == ("up", NOW_MS - 9000, "", NOW_MS - 10, 3000)
+    assert {standing.id: standing[-2:] for standing in standings} == expected
+
+
+def test_who_changed_since_a_revision_and_how_only_they_stand(store: Store, pipeline: Pipeline) -> None:
+    shop, gone, other = make(store), make(store), make(store)
+    with store.read() as conn:
+        revision = store_targets.latest_revision(conn)
+        assert store_targets.touched_since(conn, revision) == []
+        assert [one.id for one in store_targets.standings(conn, [other, shop, 999])] == [shop, other]
+        assert store_targets.standings(conn, [shop, gone, other]) == store_targets.standings(conn)
+        assert store_targets.standings(conn, []) == []
+    with store.write() as conn:
+        targets.delete(conn, gone, pipeline=pipeline, now_ms=NOW_MS)
+        targets.set_enabled(conn, shop, False, pipeline=pipeline, now_ms=NOW_MS)
+    with store.read() as conn:
+        assert sorted(store_targets.touched_since(conn, revision)) == [shop, gone]
+        assert [one.id for one in store_targets.standings(conn, [shop, gone])] == [shop]
+
+
+def test_a_check_under_way_finds_its_target_paused_wherever_it_comes_from(
+    store: Store, pipeline: Pipeline, clock: FakeClock
+) -> None:
+    """Nothing was known of either location when it was paused; after that the first result is news."""
+    with store.write() as conn:
+        places = [locations.ensure(conn, name) for name in ("fra", "nyc")]
+    shop = make(store)
+    keys = [StateKey(Subject(TARGET, shop), REACHABLE, place) for place in places]
+    passed = [Outcome(key, NOW_MS - 10, Result.PASSED, 1000, "", None) for key in keys]
+    with store.write() as conn:
+        targets.set_enabled(conn, shop, False, pipeline=pipeline, now_ms=NOW_MS)
+    pipeline.write([Entry(one, Policy()) for one in passed])
+    clock.tick(1)
+    pipeline.write([Entry(one._replace(at_ms=clock.now_ms()), Policy()) for one in passed])
+    with store.read() as conn:
+        found = store_targets.listed(conn, shop)
+        assert found is not None
+        assert (found.headline.verdict, found.headline.reason) == ("unknown", "paused")
+        assert {state.verdict for state in states.read_many(conn, keys).values()} == {Verdict.UNKNOWN}
+    with store.write() as conn:
+        targets.set_enabled(conn, shop, True, pipeline=pipeline, now_ms=clock.now_ms())
+    clock.tick(1)
+    pipeline.write([Entry(passed[1]._replace(at_ms=clock.now_ms()), Policy())])
+    with store.read() as conn:
+        found = store_targets.listed(conn, shop)
+    assert found is not None
+    assert found.headline[:2] == ("up", clock.now_ms())
+
+
 def test_filters(store: Store) -> None:
     make(store, name="Shop", tags=["prod", "é 100%"], group="web", description="sells_things")
     make(store, name="db", tags=["prod", "prod2"], url="http://127.0.0.1/deep", enabled=False)
@@ -229,12 +310,13 @@ def test_a_call_is_one_transaction(store: Store, pipeline: Pipeline) -> None:
     job = make_job(store)
     with store.write() as conn:
         token = store_heartbeats.tokens(conn, [job])[job]
-        changes = heartbeats.receive(conn, token, Call(CallKind.SUCCESS, NOW_MS), pipeline=pipeline)
-    assert [change.after.value for change in changes] == ["up"]
+        received = heartbeats.receive(conn, token, Call(CallKind.SUCCESS, NOW_MS), pipeline=pipeline)
+    assert [change.after.value for change in received.changed] == ["up"]
+    assert [(one.key.subject.id, one.state.verdict.value) for one in received.settled] == [(job, "up")]
     with suppress(Broken), store.write() as conn:
         heartbeats.receive(conn, token, Call(CallKind.FAIL, NOW_MS + 1), pipeline=pipeline, body=b"x")
         raise Broken
-    key = StateKey(Subject(TARGET, job), REACHABLE, 1)
+    key = StateKey(Subject(TARGET, job), REACHABLE, HEADLINE)
     with store.read() as conn:
         assert states.read_many(conn, [key])[key].due_ms == NOW_MS + 90_000
         assert len(store_heartbeats.pings(conn, job, limit=10)) == 1
@@ -248,7 +330,7 @@ def test_two_calls_in_one_millisecond_are_two(store: Store, pipeline: Pipeline) 
         token = store_heartbeats.tokens(conn, [job])[job]
         for kind in (CallKind.SUCCESS, CallKind.FAIL):
             heartbeats.receive(conn, token, Call(kind, NOW_MS), pipeline=pipeline)
-    key = StateKey(Subject(TARGET, job), REACHABLE, 1)
+    key = StateKey(Subject(TARGET, job), REACHABLE, HEADLINE)
     with store.read() as conn:
         assert states.read_many(conn, [key])[key].verdict.value == "down"
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tests.contract.rows import add_targets, key
 from tocsin.core.decide import Transition, Verdict
 from tocsin.core.outcome import CERTIFICATE, REACHABLE
-from tocsin.core.uptime import Change
+from tocsin.core.uptime import CODES
 from tocsin.store import transitions
 from tocsin.store.engine import Store
 from tocsin.store.transitions import StoredTransition
@@ -105,14 +105,29 @@ def test_uptime_gets_what_changed_since_and_what_stood_then(
         mine = [at_ms for subject, at_ms in made if subject == target_id]
         standing = [at_ms for at_ms in mine if at_ms <= from_ms][-1:]
         since = [at_ms for at_ms in mine if at_ms > from_ms]
-        assert [moment for moment, _ in found.get(target_id, [])] == standing + since
-    assert only_two == {target_id: changes for target_id, changes in found.items() if target_id == 2}
+        assert found[found[:, 0] == target_id, 1].tolist() == standing + since
+    assert only_two.tolist() == found[found[:, 0] == 2].tolist()
+    assert found[:, 0].tolist() == sorted(found[:, 0].tolist())
 
 
-def test_uptime_leaves_other_rules_and_subjects_out(store: Store) -> None:
+def test_uptime_leaves_other_rules_locations_and_subjects_out(store: Store) -> None:
     machine = change(1, 100)._replace(key=key(1)._replace(subject=key(1).subject._replace(kind="machine")))
     with store.write() as conn:
         add_targets(conn, 1)
-    add(store, change(1, 50, DOWN), change(1, 60, rule=CERTIFICATE), machine)
+    elsewhere = change(1, 70)._replace(key=key(1, location_id=2))
+    add(store, change(1, 50, DOWN), change(1, 60, rule=CERTIFICATE), machine, elsewhere)
     with store.read() as conn:
-        assert transitions.for_uptime(conn, None, 0) == {1: [Change(50, DOWN)]}
+        assert transitions.for_uptime(conn, None, 0).tolist() == [[1, 50, CODES[DOWN]]]
+        assert transitions.for_uptime(conn, None, 0, rule=CERTIFICATE).tolist() == [[1, 60, CODES[UP]]]
+        assert transitions.for_uptime(conn, None, 0, location_id=2).tolist() == [[1, 70, CODES[UP]]]
+
+
+def test_what_was_stored_after_a_number_are_headlines_in_order(store: Store) -> None:
+    first, *rest = add(store, *(change(number, 1_000 - number) for number in range(1, 6)))
+    seen_from_one_place = change(1, 50)._replace(key=key(1, location_id=3))
+    add(store, seen_from_one_place)
+    later = add(store, change(9, 1))
+    with store.read() as conn:
+        assert transitions.ids_after(conn, first) == [*rest, *later]
+        assert transitions.ids_after(conn, later[0]) == []
+        assert transitions.newest_id(conn) == later[0]

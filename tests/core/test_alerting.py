@@ -33,7 +33,7 @@ from tocsin.core.alerting import (
     standing,
 )
 from tocsin.core.decide import Transition, Verdict
-from tocsin.core.outcome import CERTIFICATE, REACHABLE, StateKey, Subject
+from tocsin.core.outcome import CERTIFICATE, HEADLINE, REACHABLE, StateKey, Subject
 
 UP, DEGRADED, DOWN, UNKNOWN = Verdict.UP, Verdict.DEGRADED, Verdict.DOWN, Verdict.UNKNOWN
 NOON = 1_772_366_520_000  # 2026-03-01 12:02 UTC
@@ -55,7 +55,7 @@ EVERYTHING = Rule(
 
 def history(*verdicts: Verdict, rule: str = REACHABLE, target_id: int = 17) -> list[Recorded]:
     """One transition a minute from noon, into each of ``verdicts``."""
-    key = StateKey(Subject("target", target_id), rule, 1)
+    key = StateKey(Subject("target", target_id), rule, HEADLINE)
     before = [UNKNOWN, *verdicts]
     return [
         Recorded(
@@ -433,6 +433,28 @@ def test_an_outage_that_began_before_today_says_the_date() -> None:
     assert "Down since 2026-03-01 12:03 UTC (1 d 1 h ago)" in message.text
 
 
+def test_how_many_depend_on_what_is_down() -> None:
+    piece = news(history(UP, DOWN), 2, Event.DOWN)
+    message = write(piece._replace(dependents_down=300), now_ms=NOON + 5 * MINUTE)
+    assert message.title == "checkout-api is down"
+    assert message.text.splitlines()[1:3] == [
+        "Down since 12:03 UTC (4 min ago)",
+        "300 targets that depend on it are down too",
+    ]
+    assert message.items[0].dependents_down == 300
+    one = write(piece._replace(dependents_down=1), now_ms=NOON + 5 * MINUTE)
+    assert "1 target that depends on it is down too" in one.text
+    other = news(history(UP, DOWN, target_id=2), 2, Event.DOWN, name="shop")
+    listed = write(piece._replace(dependents_down=300), other, now_ms=NOON + 5 * MINUTE)
+    assert "■ checkout-api down with 300 that depend on it since 12:03 UTC: connection refused" in listed.text
+
+
+def test_what_depended_on_it_is_not_counted_once_it_is_over() -> None:
+    past = history(UP, DOWN, UP)
+    pieces = news(past, 2, Event.DOWN)._replace(dependents_down=300), news(past, 3, Event.RECOVERED)
+    assert write(*pieces, now_ms=NOON + 5 * MINUTE).items[0].dependents_down == 0
+
+
 def test_a_blip_is_one_line() -> None:
     past = history(UP, DOWN, UP)
     blip = past[2]._replace(transition=past[2].transition._replace(at_ms=past[1].transition.at_ms + 20_000))
@@ -577,6 +599,20 @@ def test_a_message_survives_json() -> None:
         now_ms=NOON + MINUTE,
     )
     assert message_of(json.loads(json.dumps(message_document(message)))) == message
+
+
+def test_what_a_newer_version_adds_to_an_item_is_left_out() -> None:
+    message = write(news(history(UP, DOWN), 2, Event.DOWN), now_ms=NOON + MINUTE)
+    document = json.loads(json.dumps(message_document(message)))
+    document["items"][0]["mood"] = "sombre"
+    assert message_of(document) == message
+
+
+def test_a_message_of_an_older_version_can_be_read() -> None:
+    message = write(news(history(UP, DOWN), 2, Event.DOWN), now_ms=NOON + MINUTE)
+    document = json.loads(json.dumps(message_document(message)))
+    del document["items"][0]["dependents_down"]
+    assert message_of(document) == message
 
 
 # ── again ─────────────────────────────────────────────────────────────────────────────────────────────

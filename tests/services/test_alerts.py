@@ -32,6 +32,7 @@ from tocsin.services.alerts import Alerts, Outbox
 from tocsin.store import notifications
 from tocsin.store.engine import Store, StoreBusy
 from tocsin.store.notifications import Notification
+from tocsin.store.parents import set_parents
 
 QUICK = AlertTiming(group_wait_ms=0, retry_delays_ms=(20,))
 HOOK_KEY = bytes(range(24))
@@ -61,9 +62,13 @@ class Service:
 
     def __init__(self, store: Store) -> None:
         self.stage = Stage(store)
-        self.stage.clock.jump_ms(SYSTEM_CLOCK.now_ms() - self.stage.clock.now_ms())
+        self.catch_up()
         self.bus = MemoryBus()
         self.stop = asyncio.Event()
+
+    def catch_up(self) -> None:
+        """Sets the stage's clock by the real one."""
+        self.stage.clock.jump_ms(SYSTEM_CLOCK.now_ms() - self.stage.clock.now_ms())
 
     def channel(self, name: str, kind: str, **fields: object) -> int:
         given = {"kind": kind, "name": name, **fields}
@@ -217,10 +222,10 @@ async def test_the_loop_outlives_a_database_that_is_away(service: Service, monke
     away = iter([True] * 5)
     advance = Outbox.advance
 
-    def sometimes(outbox: Outbox) -> list[int]:
+    def sometimes(outbox: Outbox, *, everything: bool) -> list[int]:
         if next(away, False):
             raise StoreBusy("the database is locked by another process")
-        return advance(outbox)
+        return advance(outbox, everything=everything)
 
     monkeypatch.setattr(Outbox, "advance", sometimes)
     async with serving(answering(reply(), asked)) as server, service.running():
@@ -252,6 +257,21 @@ async def test_a_key_that_does_not_fit_is_said_and_tried_again(service: Service)
     message = service.only(hook)
     assert message.status == "pending"
     assert "TOCSIN_SECRET_KEY" in message.attempts[0].detail
+
+
+async def test_what_nothing_rings_for_is_found_in_time(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dependency that is taken away changes no verdict; whoever was held because of it is told all the same."""
+    monkeypatch.setattr(alerts, "EVERYTHING_EVERY_S", 0.1)
+    stage = service.stage
+    gateway = stage.target("gateway")
+    shop = stage.target("shop", parents=[gateway])
+    async with serving(answering(reply())) as server, service.running():
+        hook = service.hook("hook", server.url)
+        stage.down(gateway, shop)
+        await service.until(service.is_now(hook, "delivered"))
+        with stage.store.write() as conn:
+            set_parents(conn, shop, [])
+        await service.until(lambda: stage.titles(hook) == ["gateway is down", "shop is down"])
 
 
 async def test_stopping_lets_a_send_under_way_end_and_be_recorded(service: Service) -> None:
@@ -314,6 +334,58 @@ async def test_a_crash_between_send_and_record_repeats_the_message_and_never_los
                 child.wait()
     assert [request.headers["webhook-id"] for request in asked] == [service.only(hook).delivery_key] * 2
     assert asked[0].body == asked[1].body
+
+
+async def test_what_is_held_back_outlives_crashes_and_is_told_when_its_parent_is_well_again(
+    service: Service, database_url: str
+) -> None:
+    """Every message kills whoever sends it, the first time it arrives; the next process goes on from the database."""
+    asked: list[Asked] = []
+    children: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
+        children.append(
+            subprocess.Popen([sys.executable, "-m", "tests.services.alerts_child", database_url, SECRET_KEY])
+        )
+
+    async def receive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await read_request(reader)
+        known = any(request.headers["webhook-id"] == before.headers["webhook-id"] for before in asked)
+        asked.append(request)
+        if not known:
+            os.kill(children[-1].pid, signal.SIGKILL)
+            children[-1].wait()
+            start()
+            return
+        writer.write(reply())
+        await writer.drain()
+
+    def titles() -> list[str]:
+        return [json.loads(request.body)["data"]["title"] for request in asked]
+
+    stage = service.stage
+    gateway = stage.target("gateway", timeout_s=0.1)
+    shop = stage.target("shop", parents=[gateway])
+    async with serving(receive) as server:
+        hook = service.hook("hook", server.url)
+        stage.down(shop, gateway)
+        try:
+            start()
+            await service.until(service.is_now(hook, "delivered"))
+            service.catch_up()
+            stage.up(gateway)
+            await service.until(lambda: titles()[2:] == ["gateway recovered"] * 2)
+            await asyncio.sleep(0.2)  # so much later looks at the shop pass the gateway
+            service.catch_up()
+            stage.down(shop)
+            await service.until(lambda: titles()[4:] == ["shop is down"] * 2)
+        finally:
+            for child in children:
+                child.kill()
+                child.wait()
+    assert titles()[:2] == ["gateway is down"] * 2
+    assert len(children) == 4
+    assert all(child.returncode == -signal.SIGKILL for child in children)
 
 
 # ── secrets ───────────────────────────────────────────────────────────────────────────────────────────

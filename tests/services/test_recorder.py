@@ -7,15 +7,26 @@ import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
+import pytest
+
 from tests.clocks import FakeClock
+from tests.postgres import PrivateServer
 from tests.servers import until
+from tocsin.bus.memory import MemoryBus
 from tocsin.core.decide import Policy, State, Verdict, decide
 from tocsin.core.outcome import REACHABLE, Outcome, Result, StateKey, Subject
+from tocsin.core.shards import SHARDS, Introduction, shard_of
+from tocsin.home import DatabaseHome
+from tocsin.lib.metrics import REGISTRY
 from tocsin.lib.threads import Threads
-from tocsin.pipeline import Entry, Settled
-from tocsin.services.worker.recorder import BATCH, RUN_KEPT, Recorder
+from tocsin.lib.vault import Vault
+from tocsin.pipeline import Entry, Pipeline, Settled
+from tocsin.services.worker import recorder as buffer
+from tocsin.services.worker.recorder import BATCH, Recorder
+from tocsin.services.worker.runs import RUN_KEPT
+from tocsin.store import checks, transitions
 from tocsin.store.checks import CheckRow
-from tocsin.store.engine import StoreBusy
+from tocsin.store.engine import Store, StoreBusy
 
 
 def entry(target_id: int, at_ms: int, result: Result = Result.PASSED) -> Entry:
@@ -181,3 +192,129 @@ async def test_what_is_left_when_it_is_cancelled_is_still_there() -> None:
         running.cancel()
     threads.close()
     assert len(recorder) == 10
+
+
+def running(database: Database, **settings: int) -> tuple[Recorder, Threads]:
+    threads = Threads("test", 1)
+    bound = settings.get("bound", 10_000)
+    return Recorder(database, threads, FakeClock(), bound=bound, settled=lambda _: None, retry_s=[0.001]), threads
+
+
+async def test_what_waits_of_each_shard_is_known_until_it_is_written_or_given_up() -> None:
+    database = Database(stalls=1, poisoned=lambda one: one.outcome.key.subject.id == 13)
+    recorder, threads = running(database, bound=50)
+    for at in range(100):
+        recorder.add(entry(7, at))
+        recorder.add(entry(SHARDS + 7, at))
+        recorder.add(entry(8, at, Result.FAILED))
+    recorder.add(entry(13, 100))
+    # The newest fifty are whole; of the long runs before them only so many are left.
+    assert recorder.waiting(7) == 2 * RUN_KEPT + 16 + 16
+    assert recorder.waiting(8) == RUN_KEPT + 17
+    assert (recorder.waiting(9), recorder.waiting(13)) == (0, 1)
+    recorder.drain()
+    await recorder.run()
+    threads.close()
+    assert [recorder.waiting(shard) for shard in range(SHARDS)] == [0] * SHARDS
+    assert all(one.outcome.key.subject.id != 13 for one in database.stored)
+
+
+async def test_it_is_behind_from_a_refusal_until_what_waited_is_written() -> None:
+    database = Database(stalls=1)
+    recorder, threads = running(database)
+    recorder.add(entry(1, 1, Result.FAILED))
+    assert not recorder.is_behind
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(recorder.run())
+        await asyncio.to_thread(database.refused.wait)
+        await until(lambda: recorder.is_behind)
+        await until(lambda: not recorder.is_behind)
+        assert len(database.stored) == 1
+        recorder.drain()
+    threads.close()
+
+
+async def test_who_waits_for_a_result_need_not_wait_for_others_to_gather(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buffer, "GATHER_S", 3600)
+    database = Database()
+    async with recording(database) as recorder:
+        recorder.add(entry(1, 1))
+        recorder.hurry()
+        await until(lambda: bool(database.stored))
+
+
+async def test_only_so_many_wait_with_what_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buffer, "DOCUMENTS", 10)
+    database = Database(stalls=1)
+    recorder, threads = running(database, bound=20)
+    for at in range(30):
+        recorder.add(entry(at % 7, at, Result.FAILED)._replace(evidence={"at": at}))
+    # Ten gave theirs up with their latency rows, and made room for the next ten.
+    recorder.drain()
+    await recorder.run()
+    assert [one.outcome.at_ms for one in database.stored if one.evidence] == [*range(21, 30)]
+    recorder.add(entry(1, 31, Result.FAILED)._replace(evidence={"at": 31}))
+    await recorder.run()
+    threads.close()
+    assert database.stored[-1].evidence == {"at": 31}
+
+
+async def test_turns_without_end_take_no_memory_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buffer, "TURNS", 100)
+    database = Database()
+    recorder, threads = running(database, bound=50)
+    for at in range(1000):
+        recorder.add(entry(1, at, Result.FAILED if at % 2 else Result.PASSED))
+    assert len(recorder) == 150
+    recorder.drain()
+    await recorder.run()
+    threads.close()
+    assert [one.outcome.at_ms for one in database.stored] == list(range(850, 1000))
+    assert recorder.waiting(1) == 0
+
+
+async def test_a_minute_without_postgresql_costs_old_latency_rows_and_no_transition(
+    private_postgres: PrivateServer,
+) -> None:
+    """A hundred targets every second; half way through the minute each is down for ten seconds."""
+    targets, minute, bound = range(1, 101), range(60), 2000
+    store = Store(private_postgres.create_database(), connect_timeout_s=2)
+    clock = FakeClock()
+    began_ms = clock.now_ms()
+    me = Introduction("me", "life", "here", "host", "1.0")
+    bus = MemoryBus()
+    home = DatabaseHome(
+        store=store,
+        bus=bus,
+        pipeline=Pipeline(store, bus, clock),
+        vault=Vault("a key for tests, long enough"),
+        clock=clock,
+        me=me,
+    )
+    lease = home.renew(me, {}, first=True, steady=False)
+    threads = Threads("test", 1)
+    recorder = Recorder(home, threads, clock, bound=bound, settled=lambda _: None, retry_s=[0.05])
+    dropped = REGISTRY.get_sample_value("tocsin_results_dropped_total") or 0
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(recorder.run())
+        await asyncio.to_thread(private_postgres.stop)
+        for second in minute:
+            result = Result.FAILED if 30 <= second < 40 else Result.PASSED
+            for target_id in targets:
+                one = entry(target_id, began_ms + second * 1000, result)
+                recorder.add(one._replace(epoch=lease.epochs[shard_of(target_id)]))
+            await asyncio.sleep(0)
+        clock.tick(60)
+        await until(lambda: recorder.is_behind)
+        await asyncio.to_thread(private_postgres.start)
+        recorder.drain()
+    threads.close()
+    assert (REGISTRY.get_sample_value("tocsin_results_dropped_total") or 0) - dropped == 6000 - bound
+    with store.read() as conn:
+        for target_id in targets:
+            found = transitions.of_subject(conn, Subject("target", target_id), from_ms=0, to_ms=2**60)
+            turns = [(one.transition.after.value, (one.transition.at_ms - began_ms) // 1000) for one in reversed(found)]
+            assert turns == [("up", 0), ("down", 30), ("up", 40)]
+            rows = checks.of_target(conn, target_id, from_ms=0, to_ms=2**60, limit=100)
+            assert [(row.at_ms - began_ms) // 1000 for row in rows] == list(reversed(range(40, 60)))
+    store.close()

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,14 +22,20 @@ from tests.servers import Asked, answering, closed_port, hang, reply, serving, u
 from tocsin.bus.memory import MemoryBus
 from tocsin.core.decide import Policy, State, Verdict
 from tocsin.core.outcome import CERTIFICATE, REACHABLE, Result, StateKey, Subject
+from tocsin.core.shards import SHARDS, shard_of
 from tocsin.core.target import Target
+from tocsin.home import DatabaseHome, Introduction, Lease, TargetChanges
 from tocsin.lib.clock import SYSTEM_CLOCK, Clock, SystemClock
 from tocsin.lib.net import Network
+from tocsin.lib.vault import Vault
 from tocsin.pipeline import Entry, Pipeline, Settled
-from tocsin.services.worker import TargetChanges, Worker, WorkerSettings
+from tocsin.services.worker import Worker, WorkerSettings
+from tocsin.services.worker.agenda import Agenda, Due
+from tocsin.services.worker.recorder import GATHER_S
 from tocsin.store import checks, evidence, states, transitions
 from tocsin.store.checks import CheckRow
-from tocsin.store.engine import Store
+from tocsin.store.engine import Store, StoreBusy
+from tocsin.store.shards import Fence
 
 
 def target(
@@ -50,6 +56,9 @@ def target(
         assertions=(),
         policy=Policy(),
     )
+
+
+ME = Introduction("worker", "life", "local", "host", "1.0")
 
 
 class Watching:
@@ -79,25 +88,29 @@ class Watching:
         self._removed[target_id] = self._revision
         self.bus.ring("targets")
 
-    def load(self, since_revision: int) -> TargetChanges:
+    def load(self, shards: Collection[int], since_revision: int) -> TargetChanges:
         if self.defects:
             raise self.defects.pop()
+        changed = [one for revision, one in self._roster.values() if revision > since_revision]
         return TargetChanges(
-            [one for revision, one in self._roster.values() if revision > since_revision],
+            [one for one in changed if shard_of(one.id) in shards],
             [target_id for target_id, revision in self._removed.items() if revision > since_revision],
             self._revision,
         )
 
-    @asynccontextmanager
-    async def working(self) -> AsyncIterator[None]:
-        worker = Worker(
-            pipeline=Pipeline(self.store, self.bus, self.clock),
+    def worker(self, pipeline: Pipeline, home: type[Roster] | None = None) -> Worker:
+        return Worker(
+            home=(home or Roster)(self, pipeline),
+            me=ME,
             bus=self.bus,
             clock=self.clock,
-            load=self.load,
             open_network=Network.open,
-            settings=WorkerSettings(location_id=1, canary=self.canary),
+            settings=WorkerSettings(canary=self.canary),
         )
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        worker = self.worker(Pipeline(self.store, self.bus, self.clock))
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(worker.run(stop))
@@ -126,6 +139,20 @@ class Watching:
         await until(lambda: self.state(target_id).verdict is verdict)
 
 
+class Roster(DatabaseHome):
+    """The centre, with targets that are in no database."""
+
+    def __init__(self, watching: Watching, pipeline: Pipeline) -> None:
+        vault = Vault("a key for tests, long enough")
+        super().__init__(
+            store=watching.store, bus=watching.bus, pipeline=pipeline, vault=vault, clock=watching.clock, me=ME
+        )
+        self._watching = watching
+
+    def load(self, shards: Collection[int], since_revision: int) -> TargetChanges:
+        return self._watching.load(shards, since_revision)
+
+
 @pytest.fixture
 def watching(tmp_path: Path) -> Iterator[Watching]:
     made = Watching(tmp_path / "tocsin.db")
@@ -150,7 +177,8 @@ async def test_hanging_targets_delay_no_other(watching: Watching) -> None:
         watching.put(*(target(n, url=silent.url) for n in range(1, 201)))
         watching.put(*(target(n, url=server.url) for n in range(1001, 1021)))
         async with watching.working():
-            await asyncio.sleep(4.2)
+            await watching.until_verdict(1, Verdict.DOWN)
+            await until(lambda: all(len(watching.rows(n)) >= 5 for n in range(1001, 1021)))
     for n in range(1001, 1021):
         slots = [row.at_ms for row in watching.rows(n) if row.at_ms % 100 == 0]
         assert len(slots) >= 4
@@ -182,7 +210,7 @@ async def test_a_paused_target_is_left_alone_and_a_changed_one_is_checked_as_it_
             await watching.until_verdict(3, Verdict.UP)
             watching.put(replace(target(1, url=old.url), enabled=False), target(2, url=new.url))
             watching.remove(3)
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(2 * GATHER_S)  # what was under way is written by now
             before, asked = len(watching.rows(1)), new.connections
             await asyncio.sleep(2.5)
         assert len(watching.rows(1)) == before
@@ -220,22 +248,113 @@ async def test_targets_are_read_again_after_a_defect(watching: Watching) -> None
 
 async def test_a_worker_that_cannot_record_ends(watching: Watching) -> None:
     class Broken(Pipeline):
-        def write(self, entries: Sequence[Entry]) -> list[Settled]:
-            super().write(entries)
+        def write(self, entries: Sequence[Entry], fence: Fence | None = None) -> list[Settled]:
+            super().write(entries, fence)
             return [None] * len(entries)  # type: ignore[list-item]
 
-    worker = Worker(
-        pipeline=Broken(watching.store, watching.bus, watching.clock),
-        bus=watching.bus,
-        clock=watching.clock,
-        load=watching.load,
-        open_network=Network.open,
-        settings=WorkerSettings(location_id=1),
-    )
+    worker = watching.worker(Broken(watching.store, watching.bus, watching.clock))
     async with serving(answering(reply())) as server:
         watching.put(target(1, url=server.url))
         with pytest.raises(TypeError):
             await worker.run(asyncio.Event())
+
+
+async def test_a_worker_that_cannot_start_checks_ends(watching: Watching, monkeypatch: pytest.MonkeyPatch) -> None:
+    def take(_: Agenda, now_ms: float) -> list[Due]:
+        raise LookupError(now_ms)
+
+    monkeypatch.setattr(Agenda, "take", take)
+    worker = watching.worker(Pipeline(watching.store, watching.bus, watching.clock))
+    with pytest.raises(LookupError):
+        await worker.run(asyncio.Event())
+
+
+async def test_stopped_while_it_hands_over_it_says_up_to_when_it_started_what_it_hands_over(watching: Watching) -> None:
+    """Or nobody would start the slots between."""
+    asked_ms: list[int] = []
+    left: dict[int, int] = {}
+
+    class Leaving(Roster):
+        def renew(self, me: Introduction, give_back: Mapping[int, int], *, first: bool, steady: bool) -> Lease:
+            lease = super().renew(me, {}, first=first, steady=steady)
+            asked_ms.append(watching.clock.now_ms())
+            return lease._replace(leaving=frozenset([1]))
+
+        def leave(self, me: Introduction, give_back: Mapping[int, int]) -> None:
+            left.update(give_back)
+
+    async with serving(answering(reply())) as server:
+        watching.put(target(1, url=server.url, interval_ms=60_000))
+        worker = watching.worker(Pipeline(watching.store, watching.bus, watching.clock), Leaving)
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(worker.run(stop))
+            await until(lambda: len(asked_ms) >= 3)
+            await until(lambda: watching.clock.now_ms() > asked_ms[2])
+            stop.set()
+    assert left[1] <= asked_ms[2]
+    assert left.keys() == set(range(SHARDS))
+    assert min(left[shard] for shard in range(SHARDS) if shard != 1) > asked_ms[2]
+
+
+async def test_stopped_before_its_targets_are_known_it_passes_on_what_the_last_holder_said(watching: Watching) -> None:
+    asked: list[Collection[int]] = []
+    left: dict[int, int] = {}
+
+    class Unread(Roster):
+        def renew(self, me: Introduction, give_back: Mapping[int, int], *, first: bool, steady: bool) -> Lease:
+            return super().renew(me, {}, first=first, steady=steady)._replace(since={5: 1234})
+
+        def load(self, shards: Collection[int], since_revision: int) -> TargetChanges:
+            asked.append(shards)
+            raise StoreBusy("not now")
+
+        def leave(self, me: Introduction, give_back: Mapping[int, int]) -> None:
+            left.update(give_back)
+
+    worker = watching.worker(Pipeline(watching.store, watching.bus, watching.clock), Unread)
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(worker.run(stop))
+        await until(lambda: bool(asked))
+        assert worker.lacks() == "The worker is loading its targets."
+        stop.set()
+    assert left == {5: 1234}
+
+
+async def test_it_lacks_nothing_once_it_has_a_lease_and_its_targets(watching: Watching) -> None:
+    worker = watching.worker(Pipeline(watching.store, watching.bus, watching.clock))
+    assert worker.lacks() == "The worker has no lease yet."
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(worker.run(stop))
+        await until(lambda: not worker.lacks())
+        stop.set()
+
+
+async def test_a_renewal_under_way_at_a_stop_is_heard_out(watching: Watching) -> None:
+    """What it brings would be given back as if nothing were known of it."""
+    begun, go_on = threading.Event(), threading.Event()
+    left: dict[int, int] = {}
+
+    class Late(Roster):
+        def renew(self, me: Introduction, give_back: Mapping[int, int], *, first: bool, steady: bool) -> Lease:
+            begun.set()
+            go_on.wait()
+            return super().renew(me, {}, first=first, steady=steady)._replace(since={5: 1234})
+
+        def leave(self, me: Introduction, give_back: Mapping[int, int]) -> None:
+            left.update(give_back)
+
+    worker = watching.worker(Pipeline(watching.store, watching.bus, watching.clock), Late)
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(worker.run(stop))
+        await until(begun.is_set)
+        stop.set()
+        await asyncio.sleep(0.05)
+        go_on.set()
+    assert left == {5: 1234}
 
 
 async def test_a_locked_database_loses_no_check_and_changes_no_verdict(watching: Watching) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -14,15 +16,16 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import Connection, func, make_url, select, text
 from sqlalchemy.exc import IntegrityError
 
 from tests.contract.rows import check, key
-from tests.postgres import PrivateServer
+from tests.postgres import PrivateServer, start_private_server
 from tocsin.core.decide import State
-from tocsin.store import checks, locations, states
+from tocsin.store import checks, fast, locations, states
 from tocsin.store.engine import Store, StoreBusy, StoreUnavailable
 from tocsin.store.tables import checks as check_rows
+from tocsin.store.tables import late_checks
 from tocsin.store.tables import states as state_rows
 
 
@@ -324,6 +327,189 @@ def test_a_server_stopped_and_started_is_an_outage_and_then_is_not(private_postg
     assert names(store) == {"before"}
     add(store, "after")
     assert names(store) == {"before", "after"}
+    store.close()
+
+
+def test_who_stood_still_in_a_transaction_is_told_to_try_again(postgres_url: str) -> None:
+    store = Store(postgres_url)
+
+    def stand_still() -> None:
+        with store.write() as conn, psycopg.connect(postgres_url, autocommit=True) as other:
+            conn.execute(text("SET LOCAL idle_in_transaction_session_timeout = 1"))
+            pid = _driven(conn).info.backend_pid
+            while other.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchone():
+                pass
+
+    with pytest.raises(StoreUnavailable, match="idle-in-transaction"):
+        stand_still()
+    store.ping()
+    store.close()
+
+
+def test_a_server_whose_machine_is_gone_is_not_waited_for(postgres_url: str) -> None:
+    for url, silent_s in ((postgres_url, 10), (f"{postgres_url}?keepalives_idle=77", 77)):
+        store = Store(url)
+        with store.read() as conn, socket.socket(fileno=os.dup(_driven(conn).fileno())) as line:
+            assert line.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == silent_s
+            assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 20_000
+        store.close()
+
+
+def _driven(conn: Connection) -> psycopg.Connection[tuple[object, ...]]:
+    connection = conn.connection.driver_connection
+    assert isinstance(connection, psycopg.Connection)
+    return connection
+
+
+@pytest.fixture(scope="module")
+def fragile() -> Iterator[PrivateServer]:
+    """A server that is ended again and again."""
+    server = start_private_server()
+    yield server
+    server.remove()
+
+
+def terminate(server: PrivateServer) -> None:
+    """Every connection is ended by an administrator; the server goes on."""
+    with psycopg.connect(server.url, autocommit=True) as other:
+        other.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        )
+
+
+class Ending(list[tuple[object, ...]]):
+    """Rows that end the server's connections, or the server, when half of them have been sent."""
+
+    def __init__(self, rows: list[tuple[object, ...]], end: Callable[[], None]) -> None:
+        super().__init__(rows)
+        self._end = end
+
+    def __iter__(self) -> Iterator[tuple[object, ...]]:
+        for number, row in enumerate(super().__iter__()):
+            if number == len(self) // 2:
+                self._end()
+            yield row
+
+
+def between_statements(store: Store, end: Callable[[], None]) -> None:
+    with store.write() as conn:
+        checks.insert_many(conn, [check(1, 5)])
+        end()
+        states.write_many(conn, [(key(1), State())])
+
+
+def between_writing_and_committing(store: Store, end: Callable[[], None]) -> None:
+    with store.write() as conn:
+        checks.insert_many(conn, [check(1, 5)])
+        end()
+
+
+def within_a_copy(store: Store, end: Callable[[], None]) -> None:
+    columns = ("target_id", "at_ms", "result")
+    with store.write() as conn:
+        fast.insert_many(conn, late_checks, columns, Ending([(1, number, 1) for number in range(100_000)], end))
+
+
+def within_a_savepoint(store: Store, end: Callable[[], None]) -> None:
+    with store.write() as conn, conn.begin_nested():
+        end()
+        checks.insert_many(conn, [check(1, 5)])
+
+
+def within_a_read(store: Store, end: Callable[[], None]) -> None:
+    with store.read() as conn:
+        locations.names(conn)
+        end()
+        locations.names(conn)
+
+
+def outside_a_transaction(store: Store, end: Callable[[], None]) -> None:
+    with store.statements() as conn:
+        conn.execute(text("SELECT 1"))
+        end()
+        conn.execute(text("SELECT 1"))
+
+
+MOMENTS = [
+    between_statements,
+    between_writing_and_committing,
+    within_a_copy,
+    within_a_savepoint,
+    within_a_read,
+    outside_a_transaction,
+]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("how", ["terminated", "stopped", "crashed"])
+def test_a_server_lost_at_any_moment_is_an_outage_until_it_is_back(
+    fragile: PrivateServer, moment: Callable[[Store, Callable[[], None]], None], how: str
+) -> None:
+    """The same store goes on by itself, with every connection of its pool; of what was cut off nothing is there."""
+    store = Store(fragile.create_database(), pool_size=3)
+    with store.read(), store.read(), store.read():  # all of them are open
+        pass
+    end = {"terminated": lambda: terminate(fragile), "stopped": fragile.stop, "crashed": fragile.crash}[how]
+    try:
+        with pytest.raises(StoreUnavailable, match="cannot be reached"):
+            moment(store, end)
+        if how != "terminated":
+            with pytest.raises(StoreUnavailable, match="cannot be reached"):
+                store.ping()
+    finally:
+        if fragile.process is None:
+            fragile.start()
+    with store.read() as first, store.read() as second, store.read() as third:
+        for conn in (first, second, third):
+            assert checks.of_target(conn, 1, from_ms=0, to_ms=9, limit=9) == []
+            assert conn.execute(select(func.count()).select_from(late_checks)).scalar() == 0
+    with store.write() as conn:
+        assert checks.insert_many(conn, [check(1, 5)]) == 1
+    store.close()
+
+
+def test_a_server_that_starts_is_an_outage_until_it_has_started(fragile: PrivateServer) -> None:
+    """It refuses connections, then says that it is starting up, and then answers."""
+    store = Store(fragile.create_database(), connect_timeout_s=2)
+    store.ping()
+    fragile.crash()
+    answers: list[str] = []
+    starting = threading.Thread(target=fragile.start)
+    starting.start()
+    while not answers or answers[-1]:
+        try:
+            store.ping()
+            answers.append("")
+        except StoreUnavailable as error:
+            answers.append(str(error))
+    starting.join()
+    assert all("cannot be reached" in answer for answer in answers[:-1])
+    store.close()
+
+
+def test_a_server_with_no_room_for_another_connection_is_an_outage(fragile: PrivateServer) -> None:
+    url = make_url(fragile.create_database())
+    with psycopg.connect(fragile.url, autocommit=True) as other:
+        other.execute(f"ALTER DATABASE {url.database} CONNECTION LIMIT 0".encode())
+        other.execute("CREATE ROLE guest LOGIN")  # an owner would be let in
+    guest = Store(url.set(username="guest").render_as_string())
+    with pytest.raises(StoreUnavailable, match="too many connections"):
+        guest.ping()
+    guest.close()
+
+
+def test_a_standby_takes_no_writes_and_says_so(postgres_url: str) -> None:
+    store = Store(postgres_url)
+
+    def write() -> None:
+        with store.write() as conn:
+            conn.execute(text("SET TRANSACTION READ ONLY"))  # as every transaction of a standby is
+            locations.ensure(conn, "x")
+
+    with pytest.raises(StoreUnavailable, match="takes no writes"):
+        write()
     store.close()
 
 

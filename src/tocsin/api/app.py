@@ -16,6 +16,7 @@ from tocsin.api import (
     history,
     keys,
     live,
+    locations,
     notifying,
     operations,
     overview,
@@ -27,12 +28,13 @@ from tocsin.api import (
 )
 from tocsin.api.context import ApiContext
 from tocsin.api.guard import SECURITY_SCHEMES
-from tocsin.api.limits import BodyLimit, RateLimit, SecurityHeaders
+from tocsin.api.limits import BodyLimit, SecurityHeaders
 from tocsin.api.live import LiveView
-from tocsin.api.operations import Readiness
 from tocsin.api.problems import MEDIA_TYPE, answer_problems
 from tocsin.api.signing_in import SigningIn
 from tocsin.api.trying import Bench
+from tocsin.health import Readiness
+from tocsin.lib.rates import RateLimit
 
 TITLE = "Tocsin"
 DESCRIPTION = """Is it up, how fast is it, what was it like last month, and who is told.
@@ -44,6 +46,7 @@ that names the fields. Lists are `{"items": […], "next": cursor or null}`. Tim
 TAGS = {
     "session": "Signing in and out.",
     "targets": "What is watched.",
+    "locations": "Where checks are made from, and who is there.",
     "history": "What was seen of one target: checks, changes, uptime, latency.",
     "overview": "How everything stands.",
     "channels": "Ways to tell someone.",
@@ -60,6 +63,7 @@ ROUTERS = (
     trying.read_router,
     targets.router,
     targets.catalog_router,
+    locations.router,
     history.router,
     overview.router,
     notifying.channels_router,

@@ -14,12 +14,12 @@ from starlette.responses import PlainTextResponse, Response
 
 from tocsin.api.context import ApiContext
 from tocsin.api.guard import Context, OpenRoute, problem_answers
-from tocsin.api.limits import RateLimit
 from tocsin.api.problems import ApiProblem, bad_parameter
 from tocsin.catalog import heartbeats
 from tocsin.catalog.errors import NotFound
 from tocsin.catalog.heartbeats import LARGEST_BODY_BYTES, Caller
 from tocsin.core.heartbeat import Call, CallKind, kind_of_exit_code
+from tocsin.lib.rates import RateLimit
 
 router = APIRouter(tags=["heartbeats"], route_class=OpenRoute)
 
@@ -110,8 +110,8 @@ def _keep(context: ApiContext, token: str, call: Call, caller: Caller, body: byt
     with context.store.read() as conn:
         heartbeats.ensure_known(conn, token)
     with context.store.write() as conn:
-        changes = heartbeats.receive(conn, token, call, pipeline=context.pipeline, caller=caller, body=body)
-    context.pipeline.ring(changes)
+        received = heartbeats.receive(conn, token, call, pipeline=context.pipeline, caller=caller, body=body)
+    context.pipeline.ring(received.changed, received.settled)
 
 
 async def _beginning(request: Request) -> bytes:

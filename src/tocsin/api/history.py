@@ -15,10 +15,12 @@ from tocsin.api import models
 from tocsin.api.answers import LATEST_MS, answer, listing, milliseconds, moment, moment_or_none, phases, tagged_answer
 from tocsin.api.guard import Context, GuardedRoute
 from tocsin.api.paging import cursor_of, position_of
-from tocsin.api.parameters import Between, Cursor, Id, Limit
+from tocsin.api.parameters import Between, Cursor, Id, Limit, Location, place_of
 from tocsin.api.problems import ApiProblem, bad_parameter
 from tocsin.catalog import targets
-from tocsin.core.outcome import Result, Subject
+from tocsin.catalog.causes import Cause, causes
+from tocsin.core.decide import Verdict
+from tocsin.core.outcome import HEADLINE, REACHABLE, Result, Subject
 from tocsin.core.target import TARGET
 from tocsin.store import checks as store_checks
 from tocsin.store import evidence as store_evidence
@@ -53,12 +55,14 @@ def list_checks(
     limit: Limit = 100,
     cursor: Cursor = None,
     ok: Annotated[bool | None, Query(description="Only those that passed, or only those that failed.")] = None,
+    location: Location = None,
 ) -> Response:
     """Single checks are kept for days, their hours and days for years: see `latency`."""
     before = position_of(cursor, tuple[int, int])
     from_ms, to_ms = between.whole
     with context.store.read() as conn:
         targets.get(conn, target_id)
+        place = None if location is None else place_of(conn, location)
         found = store_checks.of_target(
             conn,
             target_id,
@@ -67,6 +71,7 @@ def list_checks(
             limit=limit + 1,
             before=before,
             results=None if ok is None else _OK[ok],
+            location_id=None if place is None else place.location_id,
         )
         rows = found[:limit]
         names = store_locations.names(conn)
@@ -85,7 +90,7 @@ def _check(row: CheckRow, names: dict[int, str], has_evidence: bool) -> dict[str
         "result": _RESULTS[row.result],
         "latency_ms": milliseconds(row.latency_us),
         "phases": phases(row.dns_us, row.connect_us, row.tls_us, row.first_byte_us, row.transfer_us),
-        "location": names.get(row.location_id, str(row.location_id)),
+        "location": names.get(row.location_id),
         "error": row.error,
         "has_evidence": has_evidence,
     }
@@ -107,8 +112,7 @@ def read_evidence(
         document = store_evidence.get(conn, (target_id, at_ms, wanted[0])) if wanted else None
     if document is None:
         raise ApiProblem(404, "No evidence was kept for this check.")
-    place = wanted[0]
-    return answer(document | {"at": moment(at_ms), "location": names.get(place, str(place))})
+    return answer(document | {"at": moment(at_ms), "location": names.get(wanted[0])})
 
 
 # ── changes ───────────────────────────────────────────────────────────────────────────────────────────
@@ -116,12 +120,19 @@ def read_evidence(
 
 @router.get("/transitions", summary="Changes of verdict, newest first", response_model=models.Page[models.Transition])
 def list_transitions(
-    target_id: Id, context: Context, between: Between, limit: Limit = 100, cursor: Cursor = None
+    target_id: Id,
+    context: Context,
+    between: Between,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+    location: Location = None,
 ) -> Response:
+    """Those of its verdict; with `location`, those of the verdict from there, which has a part in it."""
     before = position_of(cursor, tuple[int, int])
     from_ms, to_ms = between.whole
     with context.store.read() as conn:
         targets.get(conn, target_id)
+        place = None if location is None else place_of(conn, location)
         found = store_transitions.of_subject(
             conn,
             Subject(TARGET, target_id),
@@ -130,6 +141,7 @@ def list_transitions(
             to_ms=to_ms,
             limit=limit + 1,
             before=before,
+            location_id=HEADLINE if place is None else place.location_id,
         )
         items = transitions(conn, found[:limit], now_ms=context.clock.now_ms())
     return answer(listing(items, following(found, limit)))
@@ -146,7 +158,7 @@ def transitions(conn: Connection, stored: Sequence[StoredTransition], *, now_ms:
         return []
     names = store_locations.names(conn)
     keys = [
-        (one.transition.key.subject.id, one.transition.check_at_ms, one.transition.key.location_id)
+        (one.transition.key.subject.id, one.transition.check_at_ms, one.transition.check_location_id)
         for one in stored
         if one.transition.key.subject.kind == TARGET
     ]
@@ -158,7 +170,7 @@ def _transition(
     one: StoredTransition, names: dict[int, str], kept: set[tuple[int, int, int]], now_ms: int
 ) -> dict[str, Any]:
     change = one.transition
-    place = change.key.location_id
+    place = change.check_location_id
     ended_ms = now_ms if one.ended_ms is None else one.ended_ms
     return {
         "id": one.id,
@@ -169,20 +181,33 @@ def _transition(
         "ended_at": moment_or_none(one.ended_ms),
         "duration_s": max(0, ended_ms - change.at_ms) / 1000,
         "reason": change.reason,
-        "location": names.get(place, str(place)),
+        "location": names.get(place),
         "check_at": moment(change.check_at_ms),
         "has_evidence": (change.key.subject.id, change.check_at_ms, place) in kept,
     }
 
 
 def timeline(conn: Connection, stored: Sequence[StoredTransition], *, now_ms: int) -> list[dict[str, Any]]:
-    """Transitions with the target each is about."""
-    ids = {one.transition.key.subject.id for one in stored}
-    names = store_targets.names(conn, ids)
-    return [
-        shown | {"target": {"id": one.transition.key.subject.id, "name": names.get(one.transition.key.subject.id, "")}}
-        for one, shown in zip(stored, transitions(conn, stored, now_ms=now_ms), strict=True)
-    ]
+    """Transitions with the target each is about, and because of which other it is down, where it is so still."""
+    names = store_targets.names(conn, {one.transition.key.subject.id for one in stored})
+    lasting = {one.id: one.transition.key.subject.id for one in stored if _is_down(one)}
+    because = causes(conn, set(lasting.values()))
+    items = transitions(conn, stored, now_ms=now_ms)
+    for one, item in zip(stored, items, strict=True):
+        target_id = one.transition.key.subject.id
+        item["target"] = {"id": target_id, "name": names.get(target_id, "")}
+        item["because_of"] = named(because.get(lasting.get(one.id, 0)))
+    return items
+
+
+def _is_down(one: StoredTransition) -> bool:
+    change = one.transition
+    return one.ended_ms is None and change.key.rule == REACHABLE and change.after is Verdict.DOWN
+
+
+def named(cause: Cause | None) -> dict[str, Any] | None:
+    """The target because of which another is down, as answered."""
+    return None if cause is None else cause._asdict()
 
 
 # ── uptime and latency ────────────────────────────────────────────────────────────────────────────────

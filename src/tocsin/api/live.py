@@ -1,13 +1,15 @@
 """The live view: how every target stands, at once, and then what changes, at most once a second.
 
-One reader per process looks at the store, and only while somebody watches; every watcher is told the same. Nobody
-waits for a slow one: it is sent a fresh whole when it can take more.
+One reader per process, and only while somebody watches; every watcher is told the same. What the bus hands round is
+shown at once; the database is asked for what changed when that is rung, and for everything now and then, so that with
+any bus, or none that works, the view is right again within seconds. Nobody waits for a slow watcher: it is sent a fresh
+whole when it can take more.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
 
@@ -19,6 +21,8 @@ from tocsin.api import history
 from tocsin.api.answers import milliseconds, moment
 from tocsin.api.context import ApiContext
 from tocsin.api.guard import identify, key_of, same_origin
+from tocsin.api.picture import Moved, Picture, Told
+from tocsin.bus.base import Feed, Topic
 from tocsin.catalog import targets
 from tocsin.lib.log import get_logger
 from tocsin.lib.threads import TaskSet
@@ -32,12 +36,21 @@ log = get_logger("live")
 AT_MOST_EVERY_S: Final = 1.0
 AT_LEAST_EVERY_S: Final = 10.0
 """Without a bell: what another process wrote is seen this soon."""
+WHOLE_EVERY_S: Final = 30.0
+"""How often everything is read although nothing seems to be missing."""
+SHARE: Final = 0.05
+"""Of the time that reading everything may take up: where there are many targets it is done less often, down to
+``AT_LEAST_EVERY_S``."""
+MOST_NAMED: Final = 2000
+"""From this many changed targets on, reading all of them is no more work."""
 BACKLOG: Final = 8
 """A watcher this many messages behind is sent a fresh whole instead."""
 MOST_TRANSITIONS: Final = 100
+"""In one message, the newest."""
 MOST_WATCHERS: Final = 1000
 LOOK_AGAIN_S: Final = 60.0
 """How often it is asked again whether a watcher may."""
+_TOPICS: Final[tuple[Topic, ...]] = ("checks", "transitions", "targets")
 _encode = msgspec.json.Encoder().encode
 
 # Close codes of RFC 6455; those from 4000 are an application's own.
@@ -46,11 +59,16 @@ NOT_ALLOWED: Final = 4403
 TOO_MANY: Final = 1013
 
 
-class _Picture(NamedTuple):
-    """What was seen last, by target id. ``newest`` is the number of the newest transition."""
+class _Look(NamedTuple):
+    """What the database said to a question that was put at ``began_s``. ``among`` are the targets it was about (None:
+    all); ``ids`` are the transitions above what was told for good, ``transitions`` those nobody was told yet."""
 
-    targets: Mapping[int, dict[str, Any]]
-    newest: int
+    began_s: float
+    standings: list[Standing]
+    among: Collection[int] | None
+    revision: int
+    ids: list[int]
+    transitions: list[dict[str, Any]]
 
 
 class _Watcher:
@@ -68,8 +86,16 @@ class LiveView:
         self._context = context
         self._watchers: set[_Watcher] = set()
         self._wanted = asyncio.Event()
-        self._picture: _Picture | None = None
         self._lock = asyncio.Lock()
+        self._picture = Picture(())
+        self._told = Told(0)
+        self._revision = 0
+        self._encoded: msgspec.Raw | None = None
+        """The picture as a new watcher is sent it; None: it has changed since."""
+        # What the database has to be asked: when it was, in the loop's seconds, and what has come up since.
+        self._asked_s = self._read_s = 0.0
+        self._pace_s = AT_MOST_EVERY_S
+        self._missing = self._stirred = self._news = False
 
     @classmethod
     @asynccontextmanager
@@ -90,9 +116,10 @@ class LiveView:
             return
         watcher = _Watcher()
         async with self._lock:  # no change falls between the whole and the first change
-            picture = await self._look()
+            if not self._watchers:
+                await self._begin()
+            watcher.messages.put_nowait(await self._whole())
             self._watchers.add(watcher)
-            watcher.messages.put_nowait(self._whole(picture))
         self._wanted.set()
         try:
             yield watcher
@@ -101,78 +128,164 @@ class LiveView:
             if not self._watchers:
                 self._wanted.clear()
 
-    async def _look(self) -> _Picture:
-        """The newest picture; when nobody was watching it is taken now."""
-        if self._picture is None or len(self._watchers) == 0:
-            self._picture = await run_in_threadpool(_taken, self._context)
-        return self._picture
-
-    def _whole(self, picture: _Picture) -> bytes:
-        at = moment(self._context.clock.now_ms())
-        return _encode({"type": "initial", "at": at, "targets": list(picture.targets.values()), "machines": []})
+    async def _begin(self) -> None:
+        """Nobody was watching until now: everything is read anew, and none of it is news."""
+        self._told, look = await run_in_threadpool(_first, self._context, _now_s())
+        self._picture = Picture(())
+        self._encoded = None
+        self._take_over(look, _now_s())
 
     async def _follow(self) -> None:
-        async with self._context.bus.listen(("checks", "transitions", "targets")) as bell:
+        stalled = False
+        async with self._context.bus.listen(_TOPICS) as bell:
             while True:
                 await self._wanted.wait()
-                await bell.wait(AT_LEAST_EVERY_S)
-                try:
-                    await self.tell()
-                except StoreError as error:
-                    log.warning("the live view waits for the database", reason=str(error))
-                await asyncio.sleep(AT_MOST_EVERY_S)
+                async with self._context.bus.follow() as feed:
+                    while self._watchers:
+                        rung = await bell.wait(self._patience_s())
+                        try:
+                            await self.tell(rung, feed)
+                            stalled = False
+                        except StoreError as error:
+                            if not stalled:
+                                log.warning("the live view waits for the database", reason=str(error))
+                            stalled = True
+                        await asyncio.sleep(AT_MOST_EVERY_S)
 
-    async def tell(self) -> None:
-        """Looks once, and gives every watcher what changed since the last look."""
+    async def tell(self, rung: Collection[Topic], feed: Feed) -> None:
+        """Gives every watcher what changed since the last time. Raises StoreError when the database could not be asked;
+        what was handed round is told all the same."""
         async with self._lock:
-            before = self._picture
-            if before is None or not self._watchers:
+            if not self._watchers:
                 return
-            after = await run_in_threadpool(_taken, self._context)
-            transitions = []
-            if after.newest > before.newest:
-                transitions = await run_in_threadpool(_changes_since, self._context, before.newest)
-            self._picture = after
-            changed = [target for key, target in after.targets.items() if before.targets.get(key) != target]
-            removed = [key for key in before.targets if key not in after.targets]
-            changes = None
-            if changed or removed or transitions:
-                changes = _encode(
-                    {
-                        "type": "changes",
-                        "at": moment(self._context.clock.now_ms()),
-                        "targets": changed,
-                        "removed": removed,
-                        "transitions": transitions,
-                    }
-                )
-            for watcher in self._watchers:
-                self._give(watcher, changes, after)
-
-    def _give(self, watcher: _Watcher, changes: bytes | None, picture: _Picture) -> None:
-        if watcher.behind:
-            if watcher.messages.empty():
-                watcher.behind = False
-                watcher.messages.put_nowait(self._whole(picture))
-        elif changes is not None:
+            handed = feed.take()
+            self._missing |= not handed.complete
+            self._stirred |= "checks" in rung
+            self._news |= not {"transitions", "targets"}.isdisjoint(rung)
+            changed, removed = self._picture.merge(handed.states)
+            transitions: list[dict[str, Any]] = []
+            failed: StoreError | None = None
             try:
-                watcher.messages.put_nowait(changes)
-            except asyncio.QueueFull:
-                watcher.behind = True
+                look = await self._ask()
+            except StoreError as error:
+                failed = error
+            else:
+                if look is not None:
+                    moved = self._take_over(look, _now_s())
+                    changed, removed = changed | moved.changed, removed | moved.removed
+                    transitions = look.transitions
+            await self._give(changed - removed, removed, transitions)
+        if failed is not None:
+            raise failed
+
+    # ── when the database is asked ────────────────────────────────────────────────────────────────
+
+    async def _ask(self) -> _Look | None:
+        """For everything, for what changed, or for nothing, as is needed now. Its answer is newer than all that was
+        handed round before it was asked."""
+        now_s = _now_s()
+        passed_s = now_s - self._read_s
+        most_s = AT_LEAST_EVERY_S if self._missing else WHOLE_EVERY_S
+        if passed_s >= (self._pace_s if self._missing and self._stirred else most_s):
+            return await run_in_threadpool(_read, self._context, now_s, self._told, None)
+        if self._news or now_s - self._asked_s >= AT_LEAST_EVERY_S:
+            return await run_in_threadpool(_read, self._context, now_s, self._told, self._revision)
+        return None
+
+    def _patience_s(self) -> float:
+        """How long it need not be asked, although nobody rings."""
+        if self._missing and self._stirred:
+            return max(0.0, self._read_s + self._pace_s - _now_s())
+        return AT_LEAST_EVERY_S
+
+    def _take_over(self, look: _Look, now_s: float) -> Moved:
+        self._asked_s = now_s
+        self._news = False
+        if look.among is None:
+            self._read_s = now_s
+            self._pace_s = min(max((now_s - look.began_s) / SHARE, AT_MOST_EVERY_S), AT_LEAST_EVERY_S)
+            self._missing = self._stirred = False
+        self._revision = look.revision
+        self._told.remember(look.ids, look.began_s)
+        return self._picture.replace(look.standings, look.among)
+
+    # ── what watchers are given ───────────────────────────────────────────────────────────────────
+
+    async def _give(self, changed: set[int], removed: set[int], transitions: list[dict[str, Any]]) -> None:
+        message = None
+        if changed or removed or transitions:
+            self._encoded = None
+            standings = [self._picture.standings[number] for number in sorted(changed)]
+            at = moment(self._context.clock.now_ms())
+            message = await run_in_threadpool(_changes, at, standings, sorted(removed), transitions)
+        for watcher in list(self._watchers):
+            if watcher.behind:
+                if watcher.messages.empty():
+                    watcher.behind = False
+                    watcher.messages.put_nowait(await self._whole())
+            elif message is not None:
+                try:
+                    watcher.messages.put_nowait(message)
+                except asyncio.QueueFull:
+                    watcher.behind = True
+
+    async def _whole(self) -> bytes:
+        if self._encoded is None:
+            self._encoded = await run_in_threadpool(_briefs, list(self._picture.standings.values()))
+        at = moment(self._context.clock.now_ms())
+        return _encode({"type": "initial", "at": at, "targets": self._encoded, "machines": []})
 
 
-def _taken(context: ApiContext) -> _Picture:
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _first(context: ApiContext, began_s: float) -> tuple[Told, _Look]:
+    """How everything stands, none of which is news."""
     with context.store.read() as conn:
-        standings = store_targets.standings(conn)
-        newest = store_transitions.newest_id(conn)
-    return _Picture({standing.id: _brief(standing) for standing in standings}, newest)
+        told = Told(store_transitions.newest_id(conn))
+        return told, _Look(
+            began_s=began_s,
+            standings=store_targets.standings(conn),
+            among=None,
+            revision=store_targets.latest_revision(conn),
+            ids=store_transitions.ids_after(conn, told.floor),
+            transitions=[],
+        )
 
 
-def _changes_since(context: ApiContext, transition_id: int) -> list[dict[str, Any]]:
-    now_ms = context.clock.now_ms()
+def _read(context: ApiContext, began_s: float, told: Told, since: int | None) -> _Look:
+    """What nobody was told yet, and how the targets stand that it is about or that changed after the revision ``since``
+    (None: how everything stands)."""
     with context.store.read() as conn:
-        stored = store_transitions.stored_after(conn, transition_id, limit=MOST_TRANSITIONS)
-        return history.timeline(conn, stored, now_ms=now_ms)
+        ids = store_transitions.ids_after(conn, told.floor)
+        fresh = told.new(ids)
+        if len(fresh) > MOST_NAMED:
+            since, fresh = None, fresh[-MOST_TRANSITIONS:]
+        stored = store_transitions.get_many(conn, fresh)
+        among = None
+        if since is not None:
+            among = {one.transition.key.subject.id for one in stored.values()}
+            among.update(store_targets.touched_since(conn, since))
+            among = None if len(among) > MOST_NAMED else among
+        newest = [stored[number] for number in fresh[-MOST_TRANSITIONS:]]
+        return _Look(
+            began_s=began_s,
+            standings=store_targets.standings(conn, among),
+            among=among,
+            revision=store_targets.latest_revision(conn),
+            ids=ids,
+            transitions=history.timeline(conn, newest, now_ms=context.clock.now_ms()) if newest else [],
+        )
+
+
+def _changes(at: str, changed: Iterable[Standing], removed: list[int], transitions: list[dict[str, Any]]) -> bytes:
+    briefs = [_brief(standing) for standing in changed]
+    return _encode({"type": "changes", "at": at, "targets": briefs, "removed": removed, "transitions": transitions})
+
+
+def _briefs(standings: Iterable[Standing]) -> msgspec.Raw:
+    return msgspec.Raw(_encode([_brief(standing) for standing in standings]))
 
 
 def _brief(standing: Standing) -> dict[str, Any]:

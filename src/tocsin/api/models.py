@@ -29,9 +29,10 @@ Moment = Annotated[
 Milliseconds = Annotated[float, Field(ge=0)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
+Quorum = Literal["any", "majority", "all"] | Count
 VerdictName = Literal["up", "degraded", "down", "unknown"]
 ResultName = Literal["passed", "warned", "failed", "unmeasured"]
-ScopeName = Literal["admin", "write", "read", "ingest"]
+ScopeName = Literal["admin", "write", "read", "ingest", "probe"]
 
 T = TypeVar("T")
 
@@ -153,6 +154,23 @@ class TargetSummary(Answer):
     bar: list[Bar] = Field(description="The last 24 hours, oldest first.")
 
 
+class TargetName(Answer):
+    id: int
+    name: str
+
+
+class LocationState(Answer):
+    """How a target stands as one location sees it."""
+
+    location: str = Field(examples=["fra"])
+    verdict: VerdictName
+    since: Moment
+    reason: str
+    last_check_at: Moment | None
+    last_latency_ms: Milliseconds | None
+    workers: Count = Field(description="How many there are now. Without one nothing is checked from there.")
+
+
 class TargetRead(Answer):
     """What every target has."""
 
@@ -172,11 +190,23 @@ class TargetRead(Answer):
     warnings_to_degraded: int
     degraded_above_ms: float | None
     certificate_warning_days: int | None
+    locations: list[str] = Field(
+        description="Where it is checked from; empty: from every location, or from none because its job calls in.",
+        examples=[["fra", "nyc"]],
+    )
+    quorum: Quorum | None = Field(
+        description="How many locations must agree; null: nobody checks it from anywhere, because its job calls in."
+    )
+    depends_on: list[int] = Field(description="Targets it cannot be up without.")
     endpoint: str = Field(description="The address people know it by.")
     secrets_set: list[str] = Field(description="Which secret fields are set; their values are never shown.")
     verdict: VerdictName
     since: Moment = Field(description="When the verdict began.")
     reason: str
+    because_of: TargetName | None = Field(
+        description="The target because of which it is down: the topmost of those it depends on, directly or not, that "
+        "is down. Null: it is not down, or is so by itself."
+    )
     paused: bool
     last_check_at: Moment | None
     last_latency_ms: Milliseconds | None
@@ -186,6 +216,11 @@ class TargetRead(Answer):
     ping_url: str | None = Field(description="Where a heartbeat's job calls in; null for other kinds.")
     summary: TargetSummary | None = Field(
         None, description="Only with `expand=summary`.", json_schema_extra={"x-optional": True}
+    )
+    location_states: list[LocationState] | None = Field(
+        None,
+        description="How it stands as each location sees it. Of one target, and in lists with `expand=locations`.",
+        json_schema_extra={"x-optional": True},
     )
 
 
@@ -290,7 +325,7 @@ class Examination(Answer):
 
 class Evidence(Examination):
     at: Moment
-    location: str
+    location: str | None
 
 
 class Check(Answer):
@@ -299,7 +334,7 @@ class Check(Answer):
     result: ResultName
     latency_ms: Milliseconds | None
     phases: Phases
-    location: str
+    location: str | None
     error: str | None
     has_evidence: bool
 
@@ -317,18 +352,18 @@ class Transition(Answer):
     ended_at: Moment | None = Field(description="When the next change began; null: it lasts.")
     duration_s: float = Field(description="Until then, or until now.")
     reason: str
-    location: str
+    location: str | None = Field(
+        description="From where the check was made that settled it. Null: from none, as when a job called in."
+    )
     check_at: Moment = Field(description="The check that settled it.")
     has_evidence: bool
 
 
-class TargetName(Answer):
-    id: int
-    name: str
-
-
 class TimelineEntry(Transition):
     target: TargetName
+    because_of: TargetName | None = Field(
+        description="While it lasts: the target because of which this one is down; null: by itself, or it is over."
+    )
 
 
 class ResultCounts(Answer):
@@ -356,8 +391,18 @@ class Window(Answer):
     counts: ResultCounts
 
 
+WindowName = Literal["24h", "7d", "30d", "90d", "365d"]
+
+
 class Summary(Answer):
-    windows: dict[Literal["24h", "7d", "30d", "90d", "365d"], Window]
+    windows: dict[WindowName, Window]
+
+
+class Uptime(Answer):
+    id: int
+    uptime: dict[WindowName, Ratio | None] = Field(
+        description="By window; null: no data.", examples=[{"24h": 1.0, "7d": 0.9991}]
+    )
 
 
 class LatencyPoint(Answer):
@@ -499,6 +544,7 @@ class Counts(Answer):
     up: Count
     degraded: Count
     down: Count
+    down_because_of: Count = Field(description="Of those that are down: how many because of another that is.")
     unknown: Count
     paused: Count
 
@@ -510,6 +556,7 @@ class TargetBrief(Answer):
     verdict: VerdictName
     since: Moment
     reason: str
+    because_of: TargetName | None = Field(description="The target because of which it is down.")
     last_latency_ms: Milliseconds | None
 
 
@@ -526,6 +573,23 @@ class Overview(Answer):
     checks_per_minute: float
     version: str
     started_at: Moment
+
+
+class Worker(Answer):
+    id: str
+    name: str = Field(description="Of its host.", examples=["probe-1.fra.example"])
+    version: str
+    remote: bool = Field(description="It is far from the database and reports through the aggregator.")
+    started_at: Moment
+    seen_at: Moment = Field(description="Its last sign of life.")
+    shards: Count = Field(description="How many of the 64 parts of the location's targets it has.")
+    clock_off_ms: int = Field(description="How far its clock is ahead of the installation's; negative: behind.")
+
+
+class Location(Answer):
+    name: str = Field(examples=["fra"])
+    workers: list[Worker] = Field(description="Those that are there now.")
+    targets: Count = Field(description="How many targets are to be checked from there: those that name it or none.")
 
 
 class Tally(Answer):
@@ -574,5 +638,5 @@ class Liveness(Answer):
 class Readiness(Answer):
     status: Literal["ready", "not ready"]
     database: Literal["ok", "unavailable", "slow"]
-    schema_state: Literal["current", "behind", "ahead", "empty", "unknown"]
+    schema_state: Literal["current", "behind", "newer", "ahead", "empty", "unknown"]
     detail: str = Field(description="What to do about it; empty when ready.")

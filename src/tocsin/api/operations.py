@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
-from typing import Final, Literal, NamedTuple
 
 from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -18,15 +16,12 @@ from tocsin.api.answers import answer
 from tocsin.api.context import ApiContext
 from tocsin.api.guard import Context, OpenRoute, authorize, needs, problem_answers
 from tocsin.core.decide import Verdict
-from tocsin.lib.metrics import REGISTRY
-from tocsin.lib.threads import Threads
+from tocsin.health import Readiness, exposition
 from tocsin.store import certificates as store_certificates
 from tocsin.store import targets as store_targets
-from tocsin.store.engine import Store, StoreError
+from tocsin.store.engine import Store
 
 router = APIRouter(tags=["operations"], route_class=OpenRoute)
-
-READY_WITHIN_S: Final = 2.0
 
 
 @router.head("/health/live", include_in_schema=False)
@@ -34,39 +29,6 @@ READY_WITHIN_S: Final = 2.0
 async def live() -> Response:
     """Touches nothing but itself: a stalled database is no reason to restart this process."""
     return answer({"status": "ok"})
-
-
-class _Standing(NamedTuple):
-    database: Literal["ok", "unavailable", "slow"]
-    schema_state: Literal["current", "behind", "ahead", "empty", "unknown"]
-
-
-_ADVICE: Final = {
-    "current": "",
-    "behind": "The database's schema is older than this version: run `tocsin migrate`.",
-    "empty": "The database has no schema yet: run `tocsin migrate`.",
-    "ahead": "The database was made by a newer version: update this one.",
-}
-
-
-class Readiness:
-    """Asks the database on a thread of its own, so that a stalled one keeps no page waiting."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._thread = Threads("ready", 1)
-
-    async def ask(self) -> _Standing:
-        try:
-            async with asyncio.timeout(READY_WITHIN_S):
-                return _Standing("ok", await self._thread.run(self._store.schema_state))
-        except TimeoutError:
-            return _Standing("slow", "unknown")
-        except StoreError:
-            return _Standing("unavailable", "unknown")
-
-    def close(self) -> None:
-        self._thread.close()
 
 
 @router.head("/health/ready", include_in_schema=False)
@@ -78,17 +40,8 @@ class Readiness:
 )
 async def ready(request: Request) -> Response:
     readiness: Readiness = request.app.state.readiness
-    database, schema_state = await readiness.ask()
-    detail = _ADVICE.get(schema_state) or (
-        {"slow": "The database does not answer in time.", "unavailable": "The database cannot be reached."}
-    ).get(database, "")
-    content = {
-        "status": "not ready" if detail else "ready",
-        "database": database,
-        "schema_state": schema_state,
-        "detail": detail,
-    }
-    return answer(content, 503 if detail else 200)
+    standing = await readiness.ask()
+    return answer(standing.document(), 200 if standing.is_ready else 503)
 
 
 @router.get(
@@ -108,7 +61,7 @@ async def metrics(request: Request, context: Context) -> Response:
 def _exposition(context: ApiContext) -> bytes:
     targets = CollectorRegistry(auto_describe=False)
     targets.register(_TargetGauges(context.store))
-    return generate_latest(REGISTRY) + generate_latest(targets)
+    return exposition() + generate_latest(targets)
 
 
 class _TargetGauges(Collector):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 import tocsin
@@ -12,20 +12,22 @@ from tocsin.api import history, models
 from tocsin.api.answers import answer, listing, milliseconds, moment, tagged_answer
 from tocsin.api.guard import Context, GuardedRoute
 from tocsin.api.paging import position_of
-from tocsin.api.parameters import Between, Cursor, Limit
+from tocsin.api.parameters import Between, Cursor, Limit, Text, numbers, several
 from tocsin.api.targets import standing
-from tocsin.probes import PROBES
+from tocsin.catalog.causes import causes
+from tocsin.catalog.targets import PROBED
+from tocsin.core.decide import Verdict
 from tocsin.store import rollups as store_rollups
 from tocsin.store import targets as store_targets
 from tocsin.store import transitions as store_transitions
-from tocsin.store.targets import Listed
+from tocsin.store.rollups import WINDOWS_MS
+from tocsin.store.targets import Filters, Listed
 
 router = APIRouter(prefix="/v1", tags=["overview"], route_class=GuardedRoute)
 
 MOST_WORST: Final = 50
 NEWEST_CHANGES: Final = 100
 """Enough that many changes of one minute can be told in one line."""
-_PROBED: Final = tuple(kind for kind, probe in PROBES.items() if probe.probe is not None)
 _COUNTED: Final = ("up", "degraded", "down", "unknown", "paused")
 
 
@@ -35,16 +37,17 @@ def read_overview(request: Request, context: Context) -> Response:
     with context.store.read() as conn:
         counts = store_targets.counts(conn)
         worst = store_targets.worst(conn, limit=MOST_WORST)
+        because = causes(conn, store_targets.down(conn).keys()) if counts.get(Verdict.DOWN.value) else {}
         changes = store_transitions.news(conn, limit=NEWEST_CHANGES)
         together = store_rollups.overall(conn, now_ms)
         content = {
-            "counts": {word: counts.get(word, 0) for word in _COUNTED},
-            "worst": [_brief(item) for item in worst],
+            "counts": {word: counts.get(word, 0) for word in _COUNTED} | {"down_because_of": len(because)},
+            "worst": [_brief(item) | {"because_of": history.named(because.get(item.row.id))} for item in worst],
             "uptime_30d": together.uptime_30d,
             "measured_s_30d": together.measured_ms_30d / 1000,
             "p95_ms_24h": milliseconds(together.p95_us_24h),
             "timeline": history.timeline(conn, changes, now_ms=now_ms),
-            "checks_per_minute": round(store_targets.checks_per_minute(conn, _PROBED), 2),
+            "checks_per_minute": round(store_targets.checks_per_minute(conn, PROBED), 2),
             "version": tocsin.__version__,
             "started_at": moment(context.started_ms),
         }
@@ -61,6 +64,27 @@ def read_timeline(context: Context, between: Between, limit: Limit = 100, cursor
         found = store_transitions.recent(conn, from_ms=from_ms, to_ms=to_ms, limit=limit + 1, before=before)
         items = history.timeline(conn, found[:limit], now_ms=context.clock.now_ms())
     return answer(listing(items, history.following(found, limit)))
+
+
+@router.get("/uptime", summary="Uptime of many targets at once", response_model=models.Page[models.Uptime])
+def read_uptime(
+    request: Request,
+    context: Context,
+    windows: Annotated[
+        str,
+        Query(max_length=100, description=f"Some of {', '.join(WINDOWS_MS)}, by comma; each ends now."),
+    ] = "24h,7d,30d,90d",
+    ids: Annotated[
+        str | None, Query(max_length=100_000, description="Only these targets, by comma.", examples=["1,2"])
+    ] = None,
+    tag: Annotated[Text | None, Query(max_length=60)] = None,
+) -> Response:
+    """Of every target, or of those asked for, on one page, by id. Time-weighted, as in a target's `summary`."""
+    asked = several("windows", windows, WINDOWS_MS)
+    filters = Filters(tag=tag, ids=numbers("ids", ids))
+    with context.store.read() as conn:
+        found = store_rollups.uptimes(conn, store_targets.matching(conn, filters), asked, context.clock.now_ms())
+    return tagged_answer(request, listing([{"id": number, "uptime": ratios} for number, ratios in found.items()]))
 
 
 def _brief(item: Listed) -> dict[str, Any]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple
 
 from fastapi import Depends, Path, Query
-from pydantic import AfterValidator, GetCoreSchemaHandler
+from pydantic import AfterValidator, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
+from sqlalchemy import Connection
 
 from tocsin.api.answers import LATEST_MS
 from tocsin.api.problems import bad_parameter
+from tocsin.catalog import locations
 from tocsin.catalog.errors import FieldError, Invalid
+from tocsin.store.targets import Place
 
 _LARGEST_ID = 2**53
 
@@ -48,9 +52,37 @@ def numbered(given: Mapping[str, Any]) -> tuple[int | None, dict[str, Any]]:
     return number, {name: value for name, value in given.items() if name != "id"}
 
 
+def several(name: str, text: str | None, known: Collection[str]) -> list[str]:
+    """The words of a list by comma, each once. ``name`` is the parameter a problem is about."""
+    words = [] if text is None else list(dict.fromkeys(text.split(",")))
+    if not set(words) <= set(known):
+        raise bad_parameter(name, f"must be one or more of {', '.join(known)}, by comma")
+    return words
+
+
+def numbers(name: str, text: str | None) -> list[int] | None:
+    """The ids of a list by comma; None where there is no list."""
+    if text is None:
+        return None
+    words = text.split(",")
+    if not all(re.fullmatch("[0-9]{1,16}", word) for word in words):
+        raise bad_parameter(name, "must be one or more ids, by comma")
+    return [int(word) for word in words]
+
+
+def place_of(conn: Connection, name: str) -> Place:
+    """The location that the parameter ``location`` names."""
+    place = locations.place(conn, name)
+    if place is None:
+        raise bad_parameter("location", f"there is no location {name}")
+    return place
+
+
 Text = Annotated[str, AfterValidator(_text)]
+Number = Annotated[int, Field(ge=1, le=_LARGEST_ID)]
 Id = Annotated[int, Path(ge=1, le=_LARGEST_ID)]
 Limit = Annotated[int, Query(ge=1, le=1000, description="At most this many.")]
+Location = Annotated[Text | None, Query(max_length=60, description="Only what was seen from this location.")]
 Cursor = Annotated[str | None, Query(max_length=1000, description="The `next` of the page before.")]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request
 from sqlalchemy import Connection
@@ -15,9 +15,12 @@ from tocsin.api.answers import answer, listing, milliseconds, moment, moment_or_
 from tocsin.api.context import ApiContext
 from tocsin.api.guard import Context, GuardedRoute
 from tocsin.api.paging import cursor_of, position_of
-from tocsin.api.parameters import Cursor, Documents, Id, Text
+from tocsin.api.parameters import Cursor, Documents, Id, Number, Text, place_of, several
 from tocsin.api.problems import bad_parameter
-from tocsin.catalog import targets
+from tocsin.catalog import locations, targets
+from tocsin.catalog.causes import Cause, causes
+from tocsin.catalog.locations import Seen
+from tocsin.catalog.targets import Ties
 from tocsin.core.decide import Transition, Verdict
 from tocsin.probes import PROBES
 from tocsin.store import certificates as store_certificates
@@ -30,6 +33,7 @@ router = APIRouter(prefix="/v1/targets", tags=["targets"], route_class=GuardedRo
 catalog_router = APIRouter(prefix="/v1", tags=["targets"], route_class=GuardedRoute)
 
 MOST_PER_PAGE = 10_000
+EXPANSIONS = ("summary", "locations")
 
 Whole = Annotated[
     dict[str, Any],
@@ -60,20 +64,42 @@ def list_targets(
     group: Annotated[Text | None, Query(max_length=100)] = None,
     verdict: models.VerdictName | None = None,
     enabled: bool | None = None,
+    location: Annotated[Text | None, Query(max_length=60, description="Only those checked from there.")] = None,
+    because_of: Annotated[Number | None, Query(description="Only those down because of this target.")] = None,
     sort: Annotated[Sort, Query(description="`verdict`: worst first.")] = "name",
-    expand: Annotated[Literal["summary"] | None, Query(description="Adds `summary` to each.")] = None,
+    expand: Annotated[
+        str | None,
+        Query(
+            max_length=100,
+            description="What to add to each: `summary`, `locations` (their `location_states`), or both, by comma.",
+            examples=["summary,locations"],
+        ),
+    ] = None,
 ) -> Response:
     """Answers with an ETag; send it as If-None-Match to learn cheaply that nothing changed."""
-    filters = Filters(text=q, kind=kind, tag=tag, group=group, verdict=verdict, enabled=enabled)
+    added = several("expand", expand, EXPANSIONS)
     after = _position(cursor, sort)
+    now_ms = context.clock.now_ms()
     with context.store.read() as conn:
+        filters = Filters(
+            text=q,
+            kind=kind,
+            tag=tag,
+            group=group,
+            verdict=verdict,
+            enabled=enabled,
+            place=None if location is None else place_of(conn, location),
+            ids=None if because_of is None else down_because_of(conn, because_of),
+        )
         found = store_targets.page(conn, filters, sort=sort, limit=limit + 1, after=after)
         rows = found[:limit]
         items = _views(conn, rows, context, request)
-        if expand is not None:
-            summaries = store_rollups.summaries(conn, [item.row.id for item in rows], context.clock.now_ms())
+        if "summary" in added:
+            summaries = store_rollups.summaries(conn, [item.row.id for item in rows], now_ms)
             for item in items:
                 item["summary"] = history.summary_of(summaries[item["id"]])
+        if "locations" in added:
+            _add_location_states(conn, rows, items, now_ms)
     last = rows[-1] if len(found) > limit else None
     following = None if last is None else cursor_of((sort, last.sort_key, last.row.id))
     return tagged_answer(request, listing(items, following))
@@ -238,22 +264,29 @@ def _view(conn: Connection, target_id: int, context: ApiContext, request: Reques
     found = store_targets.listed(conn, target_id)
     if found is None:
         raise targets.no_target(target_id)
-    return _views(conn, [found], context, request)[0]
+    views = _views(conn, [found], context, request)
+    _add_location_states(conn, [found], views, context.clock.now_ms())
+    return views[0]
 
 
 def _views(conn: Connection, found: Sequence[Listed], context: ApiContext, request: Request) -> list[dict[str, Any]]:
     ids = [item.row.id for item in found]
     tokens = store_heartbeats.tokens(conn, ids)
     expiries = store_certificates.expiries(conn, ids)
+    ties = targets.ties(conn, [item.row for item in found])
+    because = causes_of(conn, found)
     base = (context.public_url or str(request.base_url)).rstrip("/")
-    return [_target(item, tokens, expiries, base) for item in found]
+    return [
+        _target(item, ties[item.row.id], tokens.get(item.row.id), expiries, base)
+        | {"because_of": history.named(because.get(item.row.id))}
+        for item in found
+    ]
 
 
-def _target(item: Listed, tokens: Mapping[int, str], expiries: Mapping[int, int], base: str) -> dict[str, Any]:
+def _target(item: Listed, ties: Ties, token: str | None, expiries: Mapping[int, int], base: str) -> dict[str, Any]:
     row = item.row
-    token = tokens.get(row.id)
     return (
-        targets.describe(row)
+        targets.describe(row, ties)
         | standing(item)
         | {
             "paused": not row.enabled,
@@ -265,21 +298,43 @@ def _target(item: Listed, tokens: Mapping[int, str], expiries: Mapping[int, int]
     )
 
 
+def _add_location_states(
+    conn: Connection, found: Sequence[Listed], views: Sequence[dict[str, Any]], now_ms: int
+) -> None:
+    seen = locations.seen_from(conn, [item.row for item in found], now_ms=now_ms)
+    for view in views:
+        view["location_states"] = [_location_state(one) for one in seen[view["id"]]]
+
+
+def _location_state(one: Seen) -> dict[str, Any]:
+    return {
+        "location": one.location,
+        "verdict": one.verdict.value,
+        "since": moment(one.since_ms),
+        "reason": one.reason,
+        "last_check_at": moment(one.last_at_ms) if one.last_at_ms else None,
+        "last_latency_ms": milliseconds(one.last_latency_us),
+        "workers": one.workers,
+    }
+
+
+def down_because_of(conn: Connection, cause_id: int) -> list[int]:
+    """The targets that are down because of this one."""
+    return [number for number, cause in causes(conn, store_targets.down(conn).keys()).items() if cause.id == cause_id]
+
+
+def causes_of(conn: Connection, found: Sequence[Listed]) -> dict[int, Cause]:
+    """Because of what each of these targets is down, where it is not by itself."""
+    return causes(conn, [item.row.id for item in found if item.headline.verdict == Verdict.DOWN])
+
+
 def standing(item: Listed) -> dict[str, Any]:
     """How a target stands."""
     headline = item.headline
-    if headline is None or not headline.last_at_ms:
-        return {
-            "verdict": Verdict.UNKNOWN.value,
-            "since": moment(item.row.created_ms),
-            "reason": targets.reason_unchecked(item.row.enabled),
-            "last_check_at": None,
-            "last_latency_ms": None,
-        }
     return {
         "verdict": headline.verdict,
         "since": moment(headline.since_ms or item.row.created_ms),
-        "reason": headline.reason,
-        "last_check_at": moment(headline.last_at_ms),
+        "reason": headline.reason if headline.last_at_ms else targets.reason_unchecked(item.row.enabled),
+        "last_check_at": moment(headline.last_at_ms) if headline.last_at_ms else None,
         "last_latency_ms": milliseconds(headline.last_latency_us),
     }

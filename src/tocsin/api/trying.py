@@ -78,8 +78,8 @@ def _given(given: Mapping[str, Any], context: ApiContext) -> Target:
     if target_id is None:
         return targets.unsaved(targets.check({"name": "tried out"} | dict(rest)))
     with context.store.read() as conn:
-        old = targets.get(conn, target_id)
-    return targets.unsaved(targets.changed(old, rest, context.vault))
+        checked = targets.changed(conn, targets.get(conn, target_id), rest, context.vault)
+    return targets.unsaved(checked)
 
 
 @router.post(

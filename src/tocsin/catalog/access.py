@@ -23,14 +23,16 @@ from tocsin.catalog.errors import CatalogError, FieldError, Invalid, NotFound
 from tocsin.store import access as store_access
 from tocsin.store.access import KeyRow, UserRow
 
-Scope = Literal["admin", "write", "read", "ingest"]
+Scope = Literal["admin", "write", "read", "ingest", "probe"]
 
-# What each scope allows. Ingest stands apart: a key that pushes reports need not read anything.
+# What each scope allows. Ingest and probe stand apart: a key that pushes reports need not read anything, and one of a
+# worker far away reads targets with their secrets, which no reader of the API may see.
 _ALLOWS: Final[dict[str, frozenset[str]]] = {
-    "admin": frozenset({"admin", "write", "read"}),
+    "admin": frozenset({"admin", "write", "read", "probe"}),
     "write": frozenset({"write", "read"}),
     "read": frozenset({"read"}),
     "ingest": frozenset({"ingest"}),
+    "probe": frozenset({"probe"}),
 }
 
 ADMIN_NAME = "admin"

@@ -12,19 +12,18 @@ from dataclasses import replace
 from typing import Annotated, Any, NamedTuple, Union, cast
 
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic_core import to_jsonable_python
 from sqlalchemy import Connection
 
 from tocsin.catalog.errors import Conflict, FieldError, Invalid, NotFound
 from tocsin.catalog.fields import (
     SendsSecrets,
-    all_of,
-    diverted,
+    changed_whole,
+    clear_secrets,
     flat_model,
-    kept_secrets,
     own_fields,
     secret_names,
     secrets_set,
+    shown_fields,
     validated,
     with_kept_secrets,
 )
@@ -96,27 +95,16 @@ def describe(row: ChannelRow) -> dict[str, Any]:
 
 
 def _own(row: ChannelRow) -> dict[str, Any]:
-    """The kind's own fields but its secrets, with what a channel saved before a field existed has for it."""
-    settings = _settings(row.kind)
-    defaults = {
-        name: None if field.is_required() else to_jsonable_python(field.get_default(call_default_factory=True))
-        for name, field in settings.model_fields.items()
-        if name not in secret_names(settings)
-    }
-    return {name: row.settings.get(name, default) for name, default in defaults.items()}
+    return shown_fields(_settings(row.kind), row.settings)
 
 
 def document(row: ChannelRow, vault: Vault) -> dict[str, Any]:
     """What would have to be sent to make this very channel, secrets in clear."""
-    return _without_secrets(row) | _clear(row, vault)
+    return _without_secrets(row) | clear_secrets(row, vault)
 
 
 def _without_secrets(row: ChannelRow) -> dict[str, Any]:
     return {"kind": row.kind, "name": row.name, "enabled": row.enabled} | _own(row)
-
-
-def _clear(row: ChannelRow, vault: Vault) -> dict[str, object]:
-    return vault.open(row.secrets) if row.secrets is not None else {}
 
 
 # ── checking ──────────────────────────────────────────────────────────────────────────────────────────
@@ -161,7 +149,7 @@ def check(given: Mapping[str, Any]) -> Checked:
 
 def destination(row: ChannelRow, vault: Vault) -> Destination:
     """Raises ``VaultError`` when the channel's secrets were sealed with another key."""
-    return Destination(row.kind, dict(row.settings) | _clear(row, vault))
+    return Destination(row.kind, dict(row.settings) | clear_secrets(row, vault))
 
 
 # ── changing ──────────────────────────────────────────────────────────────────────────────────────────
@@ -188,25 +176,12 @@ def put(conn: Connection, channel_id: int, given: Mapping[str, Any], *, vault: V
 
 
 def changed(old: ChannelRow, given: Mapping[str, Any], vault: Vault) -> Checked:
-    """What ``old`` becomes with the changes ``given``; nothing is stored.
-
-    A secret that is absent or null stays, "" clears it. One that would go to somebody it was not given for does not
-    stay: ``Invalid`` names it. ``VaultError`` when one that stays cannot be read.
-    """
+    """What ``old`` becomes with the changes ``given``, as in ``fields.changed_whole``; nothing is stored."""
     return _becoming(old, _without_secrets(old), given, vault)
 
 
 def _becoming(old: ChannelRow, base: Mapping[str, Any], given: Mapping[str, Any], vault: Vault) -> Checked:
-    settings = _settings(old.kind)
-    kept = kept_secrets(given, secrets_set(settings, old.settings))
-    # Only opened for a secret that stays, so that whoever lost the key can give them all again.
-    clear = _clear(old, vault) if kept else {}
-    whole = {**base, **with_kept_secrets(given, clear, secret_names(settings))}
-    if whole["kind"] != old.kind:
-        raise Invalid([FieldError("kind", f"cannot be changed from {old.kind}; make another channel instead")])
-    checked = check(whole)
-    all_of(diverted(checked.sender, settings.model_construct(**_own(old)), kept))
-    return checked
+    return changed_whole(old, base, given, settings=_settings(old.kind), check=check, vault=vault)
 
 
 def delete(conn: Connection, channel_id: int, *, now_ms: int) -> None:

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache
 from typing import Any, Final, Literal, Protocol, TypeVar, get_args
 
 import msgspec
 from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError, create_model
+from pydantic_core import to_jsonable_python
 
 from tocsin.catalog.errors import FieldError, Invalid, field_errors
 from tocsin.lib.expressions import fit_text
+from tocsin.lib.vault import Vault
 
 C = TypeVar("C", bound=BaseModel)
 M = TypeVar("M", bound=BaseModel)
+W = TypeVar("W", bound="Sender")
 
 
 @cache
@@ -98,6 +101,42 @@ def secrets_set(settings: type[BaseModel], stored: Mapping[str, Any]) -> list[st
     return [name for name in secret_names(settings) if name in stored]
 
 
+class AtRest(Protocol):
+    """A row of something that has a kind."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def settings(self) -> Mapping[str, Any]: ...
+
+
+class Sealed(AtRest, Protocol):
+    """Such a row with its secrets: ciphertext, None where none is set."""
+
+    @property
+    def secrets(self) -> bytes | None: ...
+
+
+def shown_fields(settings: type[BaseModel], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The kind's own fields but its secrets, from the plain values at rest, with what a row saved before a field
+    existed has for it."""
+    return {name: stored.get(name, default) for name, default in _defaults(settings).items()}
+
+
+@cache
+def _defaults(settings: type[BaseModel]) -> dict[str, Any]:
+    return {
+        name: None if field.is_required() else to_jsonable_python(field.get_default(call_default_factory=True))
+        for name, field in settings.model_fields.items()
+        if name not in secret_names(settings)
+    }
+
+
+def clear_secrets(row: Sealed, vault: Vault) -> dict[str, object]:
+    """Its secrets in clear. ``VaultError`` when they were sealed with another key."""
+    return vault.open(row.secrets) if row.secrets is not None else {}
+
+
 def kept_secrets(given: Mapping[str, Any], are_set: Collection[str]) -> list[str]:
     """Which of the secrets that are set stay as they are when ``given`` is changed."""
     return [name for name in are_set if given.get(name) is None]
@@ -107,6 +146,41 @@ class SendsSecrets(Protocol):
     """Every plug-in's settings."""
 
     def diverted(self, before: Any) -> Mapping[str, str]: ...
+
+
+class Sender(Protocol):
+    """Something checked that may be stored."""
+
+    @property
+    def sender(self) -> SendsSecrets:
+        """The kind's own settings."""
+        ...
+
+
+def changed_whole(
+    old: Sealed,
+    base: Mapping[str, Any],
+    given: Mapping[str, Any],
+    *,
+    settings: type[BaseModel],
+    check: Callable[[Mapping[str, Any]], W],
+    vault: Vault,
+) -> W:
+    """``given`` laid over ``base``, checked as a whole.
+
+    A secret that is absent or null stays, "" clears it. One that would go to somebody it was not given for does not
+    stay: ``Invalid`` names it. ``VaultError`` when one that stays cannot be read.
+    """
+    kept = kept_secrets(given, secrets_set(settings, old.settings))
+    # Only opened for a secret that stays, so that whoever lost the key can give them all again.
+    clear = clear_secrets(old, vault) if kept else {}
+    whole = {**base, **with_kept_secrets(given, clear, secret_names(settings))}
+    if whole["kind"] != old.kind:
+        raise Invalid([FieldError("kind", f"is {old.kind} for good; make a new one for another kind")])
+    checked = check(whole)
+    before = settings.model_construct(**shown_fields(settings, old.settings))
+    all_of(diverted(checked.sender, before, kept))
+    return checked
 
 
 def diverted(written: SendsSecrets, before: BaseModel, kept: Collection[str]) -> list[FieldError]:

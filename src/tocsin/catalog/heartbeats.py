@@ -14,10 +14,10 @@ from tocsin.catalog import runs, targets
 from tocsin.catalog.errors import NotFound
 from tocsin.core.decide import State, Transition
 from tocsin.core.heartbeat import Call, CallKind, hear
-from tocsin.core.outcome import REACHABLE, Outcome, Result, StateKey, Subject
+from tocsin.core.outcome import HEADLINE, REACHABLE, Outcome, Result, StateKey, Subject
 from tocsin.core.schedule import Schedule
 from tocsin.core.target import TARGET
-from tocsin.pipeline import Entry, Pipeline
+from tocsin.pipeline import Entry, Pipeline, Settled
 from tocsin.store import heartbeats as store_heartbeats
 from tocsin.store import states as store_states
 from tocsin.store import targets as store_targets
@@ -33,6 +33,13 @@ class Caller(NamedTuple):
 
     remote: str = ""
     user_agent: str = ""
+
+
+class Received(NamedTuple):
+    """What a call changed, for ``Pipeline.ring``: how states stand now, and the changes of verdict."""
+
+    settled: Sequence[Settled] = ()
+    changed: Sequence[Transition] = ()
 
 
 def ensure_known(conn: Connection, token: str) -> None:
@@ -53,8 +60,8 @@ def receive(
     pipeline: Pipeline,
     caller: Caller = Caller(),  # noqa: B008 - immutable
     body: bytes = b"",
-) -> Sequence[Transition]:
-    """Keeps one call and writes what it means; returns the changes of verdict, for ``Pipeline.ring``.
+) -> Received:
+    """Keeps one call and writes what it means.
 
     1. The run it belongs to is found among the calls before it.
     2. It is kept, with how long the run took.
@@ -67,7 +74,7 @@ def receive(
     schedule = None if row is None else targets.schedule_of(row)
     if row is None or schedule is None:
         raise _unknown()
-    key = StateKey(Subject(TARGET, row.id), REACHABLE, store_targets.HEADLINE_LOCATION_ID)
+    key = StateKey(Subject(TARGET, row.id), REACHABLE, HEADLINE)
     # Taken first: the state's row is ours until the end, so two calls at once are understood one after the other.
     state = store_states.read_many(conn, [key])[key]
     heard = hear(call, runs.remembered(conn, row.id, schedule), schedule)
@@ -87,11 +94,11 @@ def receive(
         ),
     )
     if state.held:
-        return []
+        return Received()
     if heard.result is None:
         if call.kind is CallKind.START:
             store_states.write_many(conn, [(key, state._replace(due_ms=_due_ms(heard.due_ms, call, state, schedule)))])
-        return []
+        return Received()
     # Two calls within one millisecond are two calls: the second takes the next one.
     at_ms = max(call.at_ms, state.last_at_ms + 1) if state.last_at_ms - call.at_ms < 1000 else call.at_ms
     latency_us = None if heard.duration_ms is None else min(heard.duration_ms * 1000, _LARGEST_LATENCY_US)
@@ -114,8 +121,7 @@ def receive(
         ),
         evidence=None if passed else _evidence(heard.reason, latency_us, call, caller, body),
     )
-    _, changes = pipeline.write_within(conn, [entry])
-    return changes
+    return Received(*pipeline.write_within(conn, [entry]))
 
 
 def _due_ms(due_ms: int | None, call: Call, state: State, schedule: Schedule) -> int | None:

@@ -10,12 +10,18 @@ import unicodedata
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from itertools import count
-from typing import Annotated, Any, NamedTuple, Union, cast
+from typing import Annotated, Any, Final, Literal, NamedTuple, Union, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic_core import to_jsonable_python
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from sqlalchemy import Connection
 
 from tocsin.catalog import runs
@@ -23,21 +29,22 @@ from tocsin.catalog.errors import FieldError, Invalid, NotFound
 from tocsin.catalog.fields import (
     SendsSecrets,
     all_of,
-    diverted,
+    changed_whole,
+    clear_secrets,
     flat_model,
-    kept_secrets,
     own_fields,
     secret_names,
     secrets_set,
+    shown_fields,
     validated,
     with_kept_secrets,
 )
-from tocsin.core.decide import Policy, Transition
+from tocsin.core.decide import Policy, Quorum, Transition
 from tocsin.core.heartbeat import due_ms as next_call_ms
-from tocsin.core.outcome import CERTIFICATE, REACHABLE, Result, StateKey, Subject
+from tocsin.core.outcome import CERTIFICATE, HEADLINE, REACHABLE, Result, StateKey, Subject
 from tocsin.core.schedule import Schedule, next_due_ms
 from tocsin.core.schedule import describe as describe_schedule
-from tocsin.core.target import TARGET, Target
+from tocsin.core.target import CERTIFICATE_POLICY, TARGET, Target
 from tocsin.lib.expressions import ExpressionError, compile_condition
 from tocsin.lib.log import get_logger
 from tocsin.lib.vault import Vault, VaultError
@@ -46,6 +53,8 @@ from tocsin.probes import PROBES
 from tocsin.probes.base import ProbeKind
 from tocsin.store import certificates as store_certificates
 from tocsin.store import heartbeats as store_heartbeats
+from tocsin.store import locations as store_locations
+from tocsin.store import parents as store_parents
 from tocsin.store import states as store_states
 from tocsin.store import targets as store_targets
 from tocsin.store.targets import FullTargetRow, TargetRow
@@ -54,6 +63,8 @@ log = get_logger("targets")
 
 MAX_TAGS = 50
 MAX_ASSERTIONS = 50
+MAX_LOCATIONS = 50
+MAX_PARENTS = 50
 SHORTEST_INTERVAL_S = 1
 LONGEST_INTERVAL_S = 86_400
 DEFAULT_INTERVAL_S = 60.0
@@ -61,6 +72,8 @@ DEFAULT_TIMEOUT_S = 10.0
 DEFAULT_RECHECK_S = 5.0
 PAUSED = "paused"
 """The reason of a verdict that is unknown because the target is paused."""
+LEFT_OUT = "not checked from here"
+"""The reason of a location's verdict that is unknown because the target is no longer checked from there."""
 
 
 def _one_line(text: str) -> str:
@@ -85,8 +98,23 @@ def _not_empty(text: str) -> str:
     return text
 
 
-def _unique(tags: list[str]) -> list[str]:
-    return list(dict.fromkeys(tags))
+def _without_slash(text: str) -> str:
+    if "/" in text:
+        raise ValueError("must not hold a slash")
+    return text
+
+
+def _unique(words: list[str]) -> list[str]:
+    return list(dict.fromkeys(words))
+
+
+def _quorum(value: object, handle: ValidatorFunctionWrapHandler) -> Quorum:
+    """One sentence for all that it might have been."""
+    try:
+        found: Quorum = handle(value)
+        return found
+    except ValidationError:
+        raise ValueError(f"must be any, majority, all, or a number from 1 to {MAX_LOCATIONS}") from None
 
 
 # Bidirectional overrides and isolates: a name that shows differently from what it is.
@@ -94,7 +122,18 @@ _REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line), AfterValidator(_not_empty)]
 Tag = Annotated[str, Field(min_length=1, max_length=60), AfterValidator(_one_line), AfterValidator(_not_empty)]
+LocationName = Annotated[
+    str,
+    Field(min_length=1, max_length=60),
+    AfterValidator(_one_line),
+    AfterValidator(_not_empty),
+    AfterValidator(_without_slash),
+]
 Threshold = Annotated[int, Field(ge=1, le=10)]
+TargetId = Annotated[int, Field(ge=1, le=2**53)]
+QuorumField = Annotated[
+    Literal["any", "majority", "all"] | Annotated[int, Field(ge=1, le=MAX_LOCATIONS)], WrapValidator(_quorum)
+]
 
 
 class TargetFields(BaseModel):
@@ -151,10 +190,42 @@ class TargetFields(BaseModel):
     certificate_warning_days: int | None = Field(
         14, ge=1, le=365, description="Warn this long before a certificate expires; null: never."
     )
+    depends_on: Annotated[list[TargetId], Field(max_length=MAX_PARENTS)] = Field(
+        default_factory=list,
+        description="Targets it cannot be up without. While one of them is down, it is down because of that one, and "
+        "nobody is told of it.",
+    )
+
+
+class ProbedFields(TargetFields):
+    """The fields every kind of target has that somebody probes."""
+
+    locations: Annotated[list[LocationName], Field(max_length=MAX_LOCATIONS), AfterValidator(_unique)] = Field(
+        default_factory=list,
+        description="Where it is checked from, by name. Empty: from every location. A name that is new is made.",
+        examples=[["fra", "nyc"]],
+    )
+    quorum: QuorumField = Field(
+        "majority",
+        description="How many of the locations that measure it must find it down before it is down: `any` (one), "
+        "`majority` (more than half), `all`, or a number. The same for degraded.",
+    )
+
+
+PROBED: Final = tuple(kind for kind, probe in PROBES.items() if probe.probe is not None)
+"""The kinds that are checked from locations."""
+
+
+def _is_probed(kind: str) -> bool:
+    return kind in PROBED
+
+
+def _common_fields(kind: str) -> type[TargetFields]:
+    return ProbedFields if _is_probed(kind) else TargetFields
 
 
 WRITE_MODELS: dict[str, type[TargetFields]] = {
-    kind: flat_model(f"{kind.capitalize()}TargetWrite", TargetFields, probe.settings, kind)
+    kind: flat_model(f"{kind.capitalize()}TargetWrite", _common_fields(kind), probe.settings, kind)
     for kind, probe in PROBES.items()
 }
 """What may be sent for each kind of target."""
@@ -173,7 +244,23 @@ TargetWrite: Any = Annotated[Union[tuple(WRITE_MODELS.values())], Field(discrimi
 # ── reading ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def describe(row: TargetRow) -> dict[str, Any]:
+class Ties(NamedTuple):
+    """What a target has to do with others, as people write it."""
+
+    locations: Sequence[str] = ()
+    depends_on: Sequence[int] = ()
+
+
+def ties(conn: Connection, rows: Collection[TargetRow]) -> dict[int, Ties]:
+    """Of each of these targets. Two statements, however many there are."""
+    names = store_locations.names(conn)
+    above = store_parents.parents_of(conn, [row.id for row in rows])
+    return {
+        row.id: Ties([names[number] for number in row.location_ids if number in names], above[row.id]) for row in rows
+    }
+
+
+def describe(row: TargetRow, tied: Ties) -> dict[str, Any]:
     """A target as people write it, with what only the system gives it; secrets are null, and named in
     ``secrets_set``. Times and states are not here."""
     settings = _settings(row.kind)
@@ -195,6 +282,9 @@ def describe(row: TargetRow) -> dict[str, Any]:
         "warnings_to_degraded": row.warnings_to_degraded,
         "degraded_above_ms": row.degraded_above_ms,
         "certificate_warning_days": row.certificate_warning_days,
+        "locations": list(tied.locations),
+        "quorum": store_targets.quorum_of(row.quorum) if _is_probed(row.kind) else None,
+        "depends_on": list(tied.depends_on),
         **dict.fromkeys(secret_names(settings)),
         **_own(row),
         "secrets_set": secrets_set(settings, row.settings),
@@ -202,37 +292,20 @@ def describe(row: TargetRow) -> dict[str, Any]:
     }
 
 
-_WRITTEN_COMMON = tuple(field.alias or name for name, field in TargetFields.model_fields.items())
-
-
-def document(row: FullTargetRow, vault: Vault) -> dict[str, Any]:
+def document(row: FullTargetRow, tied: Ties, vault: Vault) -> dict[str, Any]:
     """What would have to be sent to make this very target, secrets in clear."""
-    return _without_secrets(row) | _clear_secrets(row, vault)
+    return _without_secrets(row, tied) | clear_secrets(row, vault)
 
 
-def _without_secrets(row: TargetRow) -> dict[str, Any]:
-    common = describe(row)
-    return {name: common[name] for name in ("kind", *_WRITTEN_COMMON)} | _own(row)
+def _without_secrets(row: TargetRow, tied: Ties) -> dict[str, Any]:
+    shown = describe(row, tied)
+    common = (field.alias or name for name, field in _common_fields(row.kind).model_fields.items())
+    return {name: shown[name] for name in ("kind", *common)} | _own(row)
 
 
 def _own(row: TargetRow) -> dict[str, Any]:
     """The kind's own fields but its secrets."""
-    return {name: row.settings.get(name, default) for name, default in _defaults(row.kind).items()}
-
-
-@cache
-def _defaults(kind: str) -> dict[str, Any]:
-    """The kind's own fields but its secrets, with what a target saved before a field existed has for it."""
-    settings = _settings(kind)
-    return {
-        name: None if field.is_required() else to_jsonable_python(field.get_default(call_default_factory=True))
-        for name, field in settings.model_fields.items()
-        if name not in secret_names(settings)
-    }
-
-
-def _clear_secrets(row: FullTargetRow, vault: Vault) -> dict[str, object]:
-    return vault.open(row.secrets) if row.secrets is not None else {}
+    return shown_fields(_settings(row.kind), row.settings)
 
 
 def _seconds(duration_ms: int) -> float | int:
@@ -282,11 +355,27 @@ def check(given: Mapping[str, Any]) -> Checked:
         raise Invalid([FieldError("kind", message)])
     # A secret that is null is one that is not given: what a reader saw can be sent as it is.
     whole = with_kept_secrets(_with_fitting_defaults(given), {}, secret_names(_settings(kind)))
-    written = validated(WRITE_MODELS[kind], whole)
-    all_of(_timing(written), _conditions(PROBES[kind], written.assertions))
+    pointless = [] if _is_probed(kind) else sorted(_ONLY_PROBED & whole.keys())
+    try:
+        written = validated(WRITE_MODELS[kind], {name: whole[name] for name in whole if name not in pointless})
+    except Invalid as refused:
+        raise Invalid([*_of_no_use(kind, pointless), *refused.errors]) from None
+    all_of(
+        _of_no_use(kind, pointless),
+        _timing(written),
+        _conditions(PROBES[kind], written.assertions),
+        _reachable(written),
+    )
     plain, clear = own_fields(_settings(kind), written)
     # The flat model has everything that the kind's own has.
     return Checked(kind, written, plain, clear, PROBES[kind].endpoint(written))
+
+
+_ONLY_PROBED: Final = ProbedFields.model_fields.keys() - TargetFields.model_fields.keys()
+
+
+def _of_no_use(kind: str, names: Sequence[str]) -> list[FieldError]:
+    return [FieldError(name, f"nobody probes a {kind}: its job calls in") for name in names]
 
 
 def _with_fitting_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -306,6 +395,16 @@ def _timing(written: TargetFields) -> list[FieldError]:
     return [
         FieldError(name, limit) for name in ("timeout_s", "recheck_s") if getattr(written, name) > written.interval_s
     ]
+
+
+def _reachable(written: TargetFields) -> list[FieldError]:
+    """A quorum that the named locations can come to."""
+    if isinstance(written, ProbedFields) and isinstance(written.quorum, int):
+        number = len(written.locations)
+        if 0 < number < written.quorum:
+            named = "one location is" if number == 1 else f"{number} locations are"
+            return [FieldError("quorum", f"must not be more than there are locations: {named} named")]
+    return []
 
 
 def _conditions(probe: ProbeKind[Any], assertions: Sequence[str]) -> list[FieldError]:
@@ -346,10 +445,19 @@ def create(conn: Connection, given: Mapping[str, Any], *, vault: Vault, now_ms: 
     checked = check(given)
     # Taken first: it makes us the only one who changes targets, so the free slug stays free.
     revision = store_targets.next_revision(conn)
+    _check_parents(conn, None, checked.fields.depends_on)
     slug = _free_slug(conn, checked.fields.name)
-    sealed = _sealed(checked, vault)
-    row = _row_of(checked, sealed, slug=slug, created_ms=now_ms, now_ms=now_ms, revision=revision)
+    row = _row_of(
+        checked,
+        _sealed(checked, vault),
+        location_ids=_location_ids(conn, checked.fields),
+        slug=slug,
+        created_ms=now_ms,
+        now_ms=now_ms,
+        revision=revision,
+    )
     row = replace(row, id=store_targets.insert_target(conn, row))
+    store_parents.set_parents(conn, row.id, checked.fields.depends_on)
     if PROBES[row.kind].schedule is not None:
         store_heartbeats.insert_token(conn, str(uuid.uuid4()), row.id)
     return row
@@ -372,9 +480,11 @@ def ensure_own(conn: Connection, vault: Vault, *, url: str, now_ms: int) -> Full
 
 
 def clone(conn: Connection, target_id: int, *, name: str | None, vault: Vault, now_ms: int) -> FullTargetRow:
-    """A new target with the same settings and secrets and no history; a heartbeat gets an address of its own."""
+    """A new target with the same settings, secrets, locations and parents and no history; a heartbeat gets an address
+    of its own."""
     old = get(conn, target_id)
-    copy = document(old, vault) | {"name": name if name is not None else f"{old.name[:190]} (copy)"}
+    copy = document(old, ties(conn, [old])[old.id], vault)
+    copy["name"] = name if name is not None else f"{old.name[:190]} (copy)"
     return create(conn, copy, vault=vault, now_ms=now_ms)
 
 
@@ -384,7 +494,7 @@ def change(
     """Only what ``given`` names; secrets as in ``changed``."""
     revision = store_targets.next_revision(conn)
     old = get(conn, target_id)
-    return _rewrite(conn, old, changed(old, given, vault), vault, pipeline, now_ms=now_ms, revision=revision)
+    return _rewrite(conn, old, changed(conn, old, given, vault), vault, pipeline, now_ms=now_ms, revision=revision)
 
 
 def put(
@@ -409,33 +519,21 @@ def set_enabled(conn: Connection, target_id: int, enabled: bool, *, pipeline: Pi
 
 
 def delete(conn: Connection, target_id: int, *, pipeline: Pipeline, now_ms: int) -> Sequence[Transition]:
-    """Gone from every list at once, and deaf to checks still under way; the keeper removes its history."""
+    """Gone from every list at once, and deaf to checks still under way; the keeper removes its history. Nothing depends
+    on it any more."""
     revision = store_targets.next_revision(conn)
     if not store_targets.mark_deleted(conn, target_id, at_ms=now_ms, revision=revision):
         raise no_target(target_id)
-    return pipeline.hold(conn, _state_keys(conn, target_id), "deleted")
+    return pipeline.hold(conn, _every_key(conn, target_id), "deleted")
 
 
-def changed(old: FullTargetRow, given: Mapping[str, Any], vault: Vault) -> Checked:
-    """What ``old`` becomes with the changes ``given``; nothing is stored.
-
-    A secret that is absent or null stays, "" clears it. One that would go to somebody it was not given for does not
-    stay: ``Invalid`` names it. ``VaultError`` when one that stays cannot be read.
-    """
-    return _becoming(old, _without_secrets(old), given, vault)
+def changed(conn: Connection, old: FullTargetRow, given: Mapping[str, Any], vault: Vault) -> Checked:
+    """What ``old`` becomes with the changes ``given``, as in ``fields.changed_whole``; nothing is stored."""
+    return _becoming(old, _without_secrets(old, ties(conn, [old])[old.id]), given, vault)
 
 
 def _becoming(old: FullTargetRow, base: Mapping[str, Any], given: Mapping[str, Any], vault: Vault) -> Checked:
-    settings = _settings(old.kind)
-    kept = kept_secrets(given, secrets_set(settings, old.settings))
-    # Only opened for a secret that stays, so that whoever lost the key can give them all again.
-    clear = _clear_secrets(old, vault) if kept else {}
-    whole = {**base, **with_kept_secrets(given, clear, secret_names(settings))}
-    if whole["kind"] != old.kind:
-        raise Invalid([FieldError("kind", f"is {old.kind} for good; make a new target for another kind")])
-    checked = check(whole)
-    all_of(diverted(checked.sender, settings.model_construct(**_own(old)), kept))
-    return checked
+    return changed_whole(old, base, given, settings=_settings(old.kind), check=check, vault=vault)
 
 
 def _rewrite(
@@ -448,10 +546,19 @@ def _rewrite(
     now_ms: int,
     revision: int,
 ) -> Done:
-    sealed = _sealed(checked, vault)
-    row = _row_of(checked, sealed, slug=old.slug, created_ms=old.created_ms, now_ms=now_ms, revision=revision)
+    _check_parents(conn, old.id, checked.fields.depends_on)
+    row = _row_of(
+        checked,
+        _sealed(checked, vault),
+        location_ids=_location_ids(conn, checked.fields),
+        slug=old.slug,
+        created_ms=old.created_ms,
+        now_ms=now_ms,
+        revision=revision,
+    )
     row = replace(row, id=old.id)
     store_targets.update_target(conn, row)
+    store_parents.set_parents(conn, row.id, checked.fields.depends_on)
     transitions = [*_turned(conn, old, row, pipeline)]
     if row.settings != old.settings:
         _expect_anew(conn, row, now_ms)
@@ -460,13 +567,42 @@ def _rewrite(
     return Done(row, transitions)
 
 
+def _check_parents(conn: Connection, target_id: int | None, parent_ids: Sequence[int]) -> None:
+    """Whether a target (None: a new one) may depend on these. Raises ``Invalid`` that names each that is wrong."""
+    if not parent_ids:
+        return
+    live = {row.id: row.name for row in store_targets.get_many(conn, parent_ids)}
+    unknown = [
+        FieldError(f"depends_on.{number}", f"there is no target {parent_id}")
+        for number, parent_id in enumerate(parent_ids)
+        if parent_id not in live
+    ]
+    all_of(unknown)
+    culprit = None if target_id is None else store_parents.would_circle(conn, target_id, parent_ids)
+    if culprit is not None:
+        why = (
+            "a target cannot depend on itself"
+            if culprit == target_id
+            else f"{live[culprit]} depends on this target: they would go round in a circle"
+        )
+        raise Invalid([FieldError(f"depends_on.{parent_ids.index(culprit)}", why)])
+
+
+def _location_ids(conn: Connection, fields: TargetFields) -> list[int]:
+    """The numbers of the locations it names, in that order; those that are new are made."""
+    named = fields.locations if isinstance(fields, ProbedFields) else []
+    # Made in one order, so that two who name the same new ones do not wait for each other.
+    numbers = {name: store_locations.ensure(conn, name) for name in sorted(named)}
+    return [numbers[name] for name in named]
+
+
 def _forget_certificates(conn: Connection, row: TargetRow, pipeline: Pipeline) -> Sequence[Transition]:
     """What was seen elsewhere, or is not looked at any more, says nothing about the target as it is now."""
     store_certificates.forget(conn, row.id)
-    keys = [key for key, _ in store_states.for_targets(conn, [row.id]) if key.rule == CERTIFICATE]
+    keys = [key for key in _known_keys(conn, row.id) if key.rule == CERTIFICATE]
     transitions = pipeline.hold(conn, keys, "the target was changed")
     if row.enabled:
-        pipeline.release(conn, keys)
+        pipeline.release(conn, [key for key in keys if _counts(row, key)])
     return transitions
 
 
@@ -486,22 +622,51 @@ def _expect_anew(conn: Connection, row: TargetRow, now_ms: int) -> None:
 
 
 def _turned(conn: Connection, old: TargetRow, row: TargetRow, pipeline: Pipeline) -> Sequence[Transition]:
-    """Its states go with the switch."""
-    if old.enabled and not row.enabled:
-        return pipeline.hold(conn, _state_keys(conn, row.id), PAUSED)
-    if row.enabled and not old.enabled:
-        pipeline.release(conn, _state_keys(conn, row.id))
+    """Its states go with the switch, and with the locations that have a vote."""
+    if not row.enabled:
+        return pipeline.hold(conn, _every_key(conn, row.id), PAUSED) if old.enabled else ()
+    if not old.enabled:
+        pipeline.release(conn, [key for key in _known_keys(conn, row.id) if _counts(row, key)])
+        return ()
+    if (list(row.location_ids), row.quorum) != (list(old.location_ids), old.quorum):
+        return _voting_anew(conn, old, row, pipeline)
     return ()
 
 
-def _state_keys(conn: Connection, target_id: int) -> list[StateKey]:
-    """Every state there is, and the headline's even before the first check, so that checks under way find it held."""
-    known = [key for key, _ in store_states.for_targets(conn, [target_id])]
-    return list(dict.fromkeys([_headline(target_id), *known]))
+def _voting_anew(conn: Connection, old: TargetRow, row: TargetRow, pipeline: Pipeline) -> Sequence[Transition]:
+    """Takes their vote from locations that are left out, so that they are deaf to what is still on its way from there,
+    gives it to those that are there again, and counts."""
+    known = _known_keys(conn, row.id)
+    left_out = [key for key in _every_key(conn, row.id) if _counts(old, key) and not _counts(row, key)]
+    there_again = [key for key in known if _counts(row, key) and not _counts(old, key)]
+    # All of them are taken first, in the order in which everybody takes them.
+    store_states.read_many(conn, [*left_out, *there_again])
+    transitions = [*pipeline.hold(conn, left_out, LEFT_OUT)]
+    pipeline.release(conn, there_again)
+    store_certificates.forget(conn, row.id, [key.location_id for key in left_out])
+    transitions += pipeline.recount(conn, {key.headline for key in known}, CERTIFICATE_POLICY.quorum)
+    return transitions
+
+
+def _counts(row: TargetRow, key: StateKey) -> bool:
+    """Whether a state says something about the target: it is the headline's, or of a place it is checked from."""
+    return key.location_id == HEADLINE or not row.location_ids or key.location_id in row.location_ids
+
+
+def _known_keys(conn: Connection, target_id: int) -> list[StateKey]:
+    return [key for key, _ in store_states.for_targets(conn, [target_id])]
+
+
+def _every_key(conn: Connection, target_id: int) -> list[StateKey]:
+    """Every state there is, the headline's, and one for every location even before its first check, so that checks
+    under way find it held."""
+    headline = _headline(target_id)
+    places = [headline._replace(location_id=place) for place in store_locations.names(conn)]
+    return list(dict.fromkeys([*places, headline, *_known_keys(conn, target_id)]))
 
 
 def _headline(target_id: int) -> StateKey:
-    return StateKey(Subject(TARGET, target_id), REACHABLE, store_targets.HEADLINE_LOCATION_ID)
+    return StateKey(Subject(TARGET, target_id), REACHABLE, HEADLINE)
 
 
 def _sealed(checked: Checked, vault: Vault) -> bytes | None:
@@ -509,7 +674,14 @@ def _sealed(checked: Checked, vault: Vault) -> bytes | None:
 
 
 def _row_of(
-    checked: Checked, sealed: bytes | None, *, slug: str, created_ms: int, now_ms: int, revision: int
+    checked: Checked,
+    sealed: bytes | None,
+    *,
+    location_ids: Sequence[int] = (),
+    slug: str = "",
+    created_ms: int = 0,
+    now_ms: int = 0,
+    revision: int = 0,
 ) -> FullTargetRow:
     fields = checked.fields
     return FullTargetRow(
@@ -532,41 +704,61 @@ def _row_of(
         warnings_to_degraded=fields.warnings_to_degraded,
         degraded_above_ms=fields.degraded_above_ms,
         certificate_warning_days=fields.certificate_warning_days,
+        location_ids=list(location_ids),
+        quorum=str(fields.quorum) if isinstance(fields, ProbedFields) else _NO_QUORUM,
         created_ms=created_ms,
         updated_ms=now_ms,
         revision=revision,
     )
 
 
+_NO_QUORUM: Final = "majority"
+"""Stands in the column where nobody votes."""
+
+
 # ── for whoever probes ────────────────────────────────────────────────────────────────────────────────
 
 
 class Loaded(NamedTuple):
-    """What changed since a revision; ``revision`` is where to ask from next."""
+    """What changed since a revision; ``revision`` is where to ask from next. Not ``complete``: there is more."""
 
     changed: Sequence[Target]
     removed: Sequence[int]
     revision: int
+    complete: bool = True
 
 
-def load_targets(conn: Connection, vault: Vault, since_revision: int) -> Loaded:
-    """For workers: every target, paused ones too, that changed after ``since_revision`` (0: all).
+def load_targets(
+    conn: Connection,
+    vault: Vault,
+    since_revision: int,
+    *,
+    shards: Collection[int] | None = None,
+    location_id: int | None = None,
+    limit: int | None = None,
+) -> Loaded:
+    """For workers: targets, paused ones too, that changed after ``since_revision`` (-1: all), oldest change first and
+    at most ``limit`` of them. One that is gone, or is not (any more) probed from ``location_id``, is ``removed``.
 
     A target that this version or this key cannot read is logged and left as it was known before.
     """
+    latest = store_targets.latest_revision(conn)
+    if latest <= since_revision:
+        return Loaded([], [], since_revision)
     changed: list[Target] = []
     removed: list[int] = []
-    revision = since_revision
-    for row in store_targets.changed_since(conn, since_revision):
-        revision = max(revision, row.revision)
-        if row.deleted_ms is not None:
+    rows = store_targets.changed_since(conn, since_revision, shards=shards, limit=limit)
+    for row in rows:
+        elsewhere = location_id is not None and bool(row.location_ids) and location_id not in row.location_ids
+        if row.deleted_ms is not None or elsewhere:
             removed.append(row.id)
             continue
         try:
             changed.append(to_core(row, vault))
         except (VaultError, ValueError) as error:
             log.error("a target cannot be read; edit it to repair it", target=row.name, reason=str(error))
-    return Loaded(changed, removed, revision)
+    complete = limit is None or len(rows) < limit
+    return Loaded(changed, removed, latest if complete else rows[-1].revision, complete)
 
 
 def policies(conn: Connection, target_ids: Collection[int]) -> dict[int, Policy]:
@@ -581,14 +773,25 @@ def policies(conn: Connection, target_ids: Collection[int]) -> dict[int, Policy]
     return found
 
 
+def policies_at(conn: Connection, location_id: int, target_ids: Collection[int]) -> dict[int, Policy]:
+    """How those of these targets are judged that workers at this location probe; the others are left out."""
+    found: dict[int, Policy] = {}
+    for row in store_targets.get_many(conn, target_ids):
+        probe = PROBES.get(row.kind)
+        elsewhere = bool(row.location_ids) and location_id not in row.location_ids
+        if probe is not None and probe.probe is not None and not elsewhere:
+            found[row.id] = policy_of(row)
+    return found
+
+
 def to_core(row: FullTargetRow, vault: Vault) -> Target:
     """With secrets in clear: only ever in memory."""
-    return _core(row, _clear_secrets(row, vault))
+    return _core(row, clear_secrets(row, vault))
 
 
 def unsaved(checked: Checked) -> Target:
     """A target that is only tried out; its id is 0."""
-    return _core(_row_of(checked, None, slug="", created_ms=0, now_ms=0, revision=0), checked.secrets)
+    return _core(_row_of(checked, None), checked.secrets)
 
 
 def _core(row: TargetRow, clear: Mapping[str, object]) -> Target:
@@ -622,6 +825,7 @@ def policy_of(row: TargetRow) -> Policy:
             passes_to_up=row.passes_to_up,
             warnings_to_degraded=row.warnings_to_degraded,
             degraded_above_ms=row.degraded_above_ms,
+            quorum=store_targets.quorum_of(row.quorum),
         )
     # Nobody looks twice: one call that fails, or one that does not come, settles it. The grace is in the schedule.
     return Policy(

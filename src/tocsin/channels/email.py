@@ -254,6 +254,7 @@ def _row(item: MessageItem, now_ms: int) -> str:
 
 def _how(item: MessageItem, now_ms: int) -> str:
     lasted = duration(item.duration_ms)
+    along = f" with {item.dependents_down} that depend on it" if item.dependents_down else ""
     match item.event:
         case Event.RECOVERED:
             but = ", but is degraded" if item.verdict is Verdict.DEGRADED else ""
@@ -261,8 +262,8 @@ def _how(item: MessageItem, now_ms: int) -> str:
         case Event.CERTIFICATE:
             return "certificate expires soon"
         case Event.REMINDER:
-            return f"still {item.verdict} since {clock_time(item.since_ms, now_ms)} ({lasted})"
-    return f"{item.verdict} since {clock_time(item.since_ms, now_ms)} ({lasted})"
+            return f"still {item.verdict}{along} since {clock_time(item.since_ms, now_ms)} ({lasted})"
+    return f"{item.verdict}{along} since {clock_time(item.since_ms, now_ms)} ({lasted})"
 
 
 EMAIL = ChannelKind(kind="email", title="E-mail", settings=EmailSettings, deliver=deliver)

@@ -115,6 +115,7 @@ def _item(item: MessageItem) -> dict[str, object]:
         "reason": item.reason,
         "passing": item.passing,
         "times": item.times,
+        "dependents_down": item.dependents_down,
     }
 
 

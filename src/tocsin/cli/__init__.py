@@ -16,6 +16,7 @@ from typer._click import Command, Context  # Typer carries its own Click and has
 from typer.core import TyperCommand, TyperGroup
 
 from tocsin import __version__
+from tocsin.main import ROLES
 
 
 class Entry(NamedTuple):
@@ -26,7 +27,9 @@ class Entry(NamedTuple):
 
 COMMANDS: Final[dict[str, Entry]] = {
     "up": Entry("tocsin.cli.up", "Start everything on this machine: web app, API, worker, alerts, keeper."),
+    **{name: Entry("tocsin.cli.role", role.help) for name, role in reversed(ROLES.items())},
     "target": Entry("tocsin.cli.target", "Add, list, show, change, test, pause and remove targets."),
+    "location": Entry("tocsin.cli.location", "List the locations checks are made from; remove one."),
     "channel": Entry("tocsin.cli.channel", "Add, list, test and remove channels: who is told."),
     "rule": Entry("tocsin.cli.rule", "List and change rules: what is told, to which channels."),
     "keys": Entry("tocsin.cli.keys", "Create, list and revoke API keys."),
@@ -53,8 +56,8 @@ class _Commands(TyperGroup):
 
 def load(name: str) -> Command:
     """The whole command ``name``, with its subcommands."""
-    app = importlib.import_module(COMMANDS[name].module).app
-    command = typer.main.get_command(app)
+    module = importlib.import_module(COMMANDS[name].module)
+    command = typer.main.get_command(module.app_of(name) if name in ROLES else module.app)
     command.name = name
     return command
 

@@ -17,7 +17,7 @@ from tocsin.channels.frame import Delivery
 from tocsin.cli.opened import opened
 from tocsin.cli.terminal import FAILED, AsJson, WrongUse, print_json, print_removed, print_table, print_text
 from tocsin.cli.written import set_fields
-from tocsin.lib.clock import SYSTEM_CLOCK
+from tocsin.lib.clock import Clock
 from tocsin.lib.net import Network
 from tocsin.settings import Settings
 from tocsin.store import channels as store_channels
@@ -71,8 +71,8 @@ def add(
     if "kind" not in document:
         raise WrongUse("Give a URL, or --kind with its fields by --set and --secret.")
     document |= set_fields(channels.WRITE_MODELS.get(document["kind"]), setting or []) | _asked(secret)
-    with opened() as installation, installation.store.write() as conn:
-        row = channels.create(conn, document, vault=installation.vault, now_ms=SYSTEM_CLOCK.now_ms())
+    with opened() as installation, installation.changing("channels") as conn:
+        row = channels.create(conn, document, vault=installation.vault, now_ms=installation.clock.now_ms())
     if as_json:
         print_json(channels.describe(row))
     else:
@@ -98,11 +98,11 @@ def set_(
     """Change fields of a channel. What is not named stays, secrets too."""
     # Asked before anything is opened: whoever types holds nobody up.
     secrets = _asked(secret)
-    with opened() as installation, installation.store.write() as conn:
+    with opened() as installation, installation.changing("channels") as conn:
         channel_id = _find(conn, channel)
         model = channels.WRITE_MODELS[channels.get(conn, channel_id).kind]
         fields = set_fields(model, settings or []) | secrets
-        row = channels.change(conn, channel_id, fields, vault=installation.vault, now_ms=SYSTEM_CLOCK.now_ms())
+        row = channels.change(conn, channel_id, fields, vault=installation.vault, now_ms=installation.clock.now_ms())
     if as_json:
         print_json(channels.describe(row))
     else:
@@ -144,7 +144,8 @@ def try_out(channel: Reference, as_json: AsJson = False) -> None:
         with installation.store.read() as conn:
             row = channels.get(conn, _find(conn, channel))
         where = channels.destination(row, installation.vault)
-    delivery = asyncio.run(_send(where, installation.settings))
+        clock = installation.clock
+    delivery = asyncio.run(_send(where, installation.settings, clock))
     if as_json:
         print_json({"ok": delivery.ok, "detail": delivery.detail, "duration_ms": delivery.duration_ms})
     else:
@@ -153,21 +154,21 @@ def try_out(channel: Reference, as_json: AsJson = False) -> None:
         raise typer.Exit(FAILED)
 
 
-async def _send(where: Destination, settings: Settings) -> Delivery:
+async def _send(where: Destination, settings: Settings, clock: Clock) -> Delivery:
     async with Network.open(
         allowed_networks=settings.allowed_networks,
         blocked_networks=settings.blocked_networks,
         resolvers=settings.resolvers,
     ) as network:
-        return await channels.send_test(where, Carrier(network, SYSTEM_CLOCK))
+        return await channels.send_test(where, Carrier(network, clock))
 
 
 @app.command()
 def rm(channel: Reference, as_json: AsJson = False) -> None:
     """Remove a channel. What it was still to send is given up."""
-    with opened() as installation, installation.store.write() as conn:
+    with opened() as installation, installation.changing("channels") as conn:
         row = channels.get(conn, _find(conn, channel))
-        channels.delete(conn, row.id, now_ms=SYSTEM_CLOCK.now_ms())
+        channels.delete(conn, row.id, now_ms=installation.clock.now_ms())
     print_removed([(row.id, row.name)], as_json=as_json)
 
 

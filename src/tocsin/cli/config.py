@@ -21,6 +21,10 @@ app = typer.Typer(add_completion=False)
 Source = Literal["environment", "tocsin.toml", "default"]
 
 
+_CHOSEN = {"database_url": "database", "bus_url": "bus"}
+"""What is in force where these are left empty."""
+
+
 class InForce(NamedTuple):
     name: str
     """As it is in the environment: ``TOCSIN_PORT``."""
@@ -56,7 +60,7 @@ def in_force(settings: Settings, environment: Mapping[str, str], toml_names: set
             source = "tocsin.toml"
         if f"tocsin_{name}" in in_environment:
             source = "environment"
-        value = settings.database if name == "database_url" else getattr(settings, name)
+        value = getattr(settings, _CHOSEN.get(name, name))
         yield InForce(f"TOCSIN_{name.upper()}", _printable(value), source, field.description or "")
 
 

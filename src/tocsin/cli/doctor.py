@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import certifi
 import typer
@@ -31,8 +31,14 @@ from tocsin.cli.opened import load_settings
 from tocsin.cli.terminal import FAILED, AsJson, WrongUse, print_json, print_text
 from tocsin.lib.icmp import Capability, Way
 from tocsin.lib.icmp import capabilities as icmp_capabilities
-from tocsin.lib.vault import KEY_FILE
+from tocsin.lib.vault import KEY_FILE, Vault, VaultError
 from tocsin.settings import Settings
+
+if TYPE_CHECKING:
+    from tocsin.catalog.locations import Location
+    from tocsin.store.engine import Store
+    from tocsin.store.inspection import HistoryFacts
+    from tocsin.store.workers import Worker
 
 if sys.platform != "win32":
     import resource
@@ -170,11 +176,17 @@ def secret_key(settings: Settings) -> Iterator[Finding]:
 # ── database ──────────────────────────────────────────────────────────────────────────────────────────
 
 _CLOCKS_APART_MS: Final = 2000
+_USABLE: Final = ("current", "newer")
+_TIME_TABLES: Final = {
+    "plain": "checks in one table",
+    "partitions": "partitions, a day each",
+    "timescaledb": "TimescaleDB chunks, a day each",
+}
 
 
 def database(settings: Settings) -> Iterator[Finding]:
     from tocsin.store.engine import Store, StoreBusy, StoreUnavailable
-    from tocsin.store.inspection import inspect_engine
+    from tocsin.store.inspection import inspect_engine, inspect_history
 
     if not settings.database_url and not (settings.data_dir / "tocsin.db").exists():
         yield Finding("database", "ok", "none yet; it is made at the first start")
@@ -186,6 +198,12 @@ def database(settings: Settings) -> Iterator[Finding]:
         with store.read() as conn:
             engine = inspect_engine(conn)
         after_ms = time.time() * 1000
+        same_key: list[Finding] = []
+        history = None
+        if state in _USABLE:
+            same_key += _same_key(store, settings)
+            with store.read() as conn:
+                history = inspect_history(conn)
     except StoreBusy as error:
         yield Finding("database", "warn", str(error), "Look for another program that holds it.")
         return
@@ -196,12 +214,16 @@ def database(settings: Settings) -> Iterator[Finding]:
         store.close()
     seen = f"{engine.name} {engine.version}, {engine.size_bytes / (1 << 20):.1f} MiB, {engine.durability}"
     match state:
-        case "current":
-            yield Finding("database", "ok", seen)
+        case "current" | "newer":
+            made = "; made by a newer Tocsin, which this one works with" if state == "newer" else ""
+            yield Finding("database", "ok", f"{seen}{made}")
+            yield from same_key
         case "ahead":
             yield Finding("database", "fail", f"{seen}; made by a newer Tocsin", "Update this one.")
         case _:
             yield Finding("database", "warn", f"{seen}; its schema is {state}", "Type: tocsin migrate")
+    if history is not None:
+        yield Finding("history", "ok", _history(history))
     if engine.warning:
         yield Finding("database", "warn", engine.warning, engine.advice)
     if engine.now_ms is not None:
@@ -213,6 +235,95 @@ def database(settings: Settings) -> Iterator[Finding]:
                 f"{apart_ms / 1000:.1f} s away from this machine's",
                 "Let both machines follow the same time servers.",
             )
+
+
+def _history(facts: HistoryFacts) -> str:
+    parts = [f"{_TIME_TABLES[facts.time_tables]}"]
+    if facts.days is not None:
+        parts[0] = f"{facts.days} {parts[0]}"
+    if facts.oldest_ms is not None and facts.newest_ms is not None:
+        oldest, newest = (
+            time.strftime("%Y-%m-%d", time.gmtime(ms / 1000)) for ms in (facts.oldest_ms, facts.newest_ms)
+        )
+        parts[0] += f", {oldest} to {newest}"
+    if facts.check_bytes is not None:
+        parts.append(f"{facts.check_bytes:.0f} bytes a check")
+    if facts.packed_check_bytes is not None:
+        parts.append(f"{facts.packed_check_bytes:.0f} bytes a packed check")
+    return "; ".join(parts)
+
+
+def _same_key(store: Store, settings: Settings) -> Iterator[Finding]:
+    """Whether the key here is the one the installation's secrets are sealed with."""
+    from tocsin.catalog import secret_key
+
+    given = settings.secret_key
+    key = given.get_secret_value() if given else None
+    subject, advice = "secret key of the installation", "Set TOCSIN_SECRET_KEY, in every process the same."
+    try:
+        with store.read() as conn:
+            if not secret_key.is_kept(conn):
+                return
+            secret_key.check(conn, Vault.in_directory(settings.data_dir, key=key, may_make=False))
+    except VaultError as error:
+        yield Finding(subject, "fail", str(error), advice)
+    except secret_key.OtherKey:
+        yield Finding(subject, "fail", "is another than the one here: secrets sealed with it cannot be read", advice)
+    else:
+        yield Finding(subject, "ok", "is the one here")
+
+
+# ── who checks ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def locations(settings: Settings) -> Iterator[Finding]:
+    from tocsin.catalog.locations import all_locations
+    from tocsin.store.engine import Store, StoreError
+
+    if not settings.database_url and not (settings.data_dir / "tocsin.db").exists():
+        yield Finding("locations", "ok", "none yet; a worker makes its own when it starts")
+        return
+    store = Store(settings.database, data_dir=settings.data_dir)
+    try:
+        if store.schema_state() not in _USABLE:
+            return  # said of the database
+        with store.read() as conn:
+            found = all_locations(conn, now_ms=round(time.time() * 1000))
+    except StoreError:
+        return  # said of the database
+    finally:
+        store.close()
+    if not found:
+        yield Finding("locations", "warn", "no worker has ever been here", "Start one: tocsin up, or tocsin worker.")
+    for one in found:
+        yield location(one)
+        for worker in one.workers:
+            if abs(worker.clock_off_ms) > _CLOCKS_APART_MS:
+                yield worker_clock(worker)
+
+
+def location(one: Location) -> Finding:
+    subject = f"locations: {one.name}"
+    count = "1 target" if one.targets == 1 else f"{one.targets} targets"
+    if one.workers:
+        hosts = ", ".join(worker.name for worker in one.workers)
+        workers = "1 worker" if len(one.workers) == 1 else f"{len(one.workers)} workers"
+        return Finding(subject, "ok", f"{workers} ({hosts}) for {count}")
+    seen = f"no worker is there; {count} should be checked from it"
+    start = f"Start one there, with TOCSIN_LOCATION={one.name}"
+    if one.naming:
+        return Finding(subject, "warn", seen, f"{start}, or let those that name it be checked from elsewhere.")
+    return Finding(subject, "warn", seen, f"{start}. If there is none any more: tocsin location rm {one.name}")
+
+
+def worker_clock(worker: Worker) -> Finding:
+    way = "ahead of" if worker.clock_off_ms > 0 else "behind"
+    return Finding(
+        f"locations: clock of {worker.name}",
+        "warn",
+        f"{abs(worker.clock_off_ms) / 1000:.1f} s {way} the installation's",
+        "Checks are put right by that much; let the machine follow the same time servers.",
+    )
 
 
 # ── time ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -425,6 +536,7 @@ EXAMINATIONS: Final[dict[str, Examination]] = {
     "data directory": data_directory,
     "secret key": secret_key,
     "database": database,
+    "locations": locations,
     "clock": clock,
     "open files": open_files,
     "port": port,

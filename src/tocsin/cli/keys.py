@@ -9,7 +9,6 @@ import typer
 from tocsin.catalog import access
 from tocsin.cli.opened import opened
 from tocsin.cli.terminal import AsJson, moment, note, print_json, print_table, print_text, when
-from tocsin.lib.clock import SYSTEM_CLOCK
 from tocsin.store.access import KeyRow
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Create, list and revoke API keys.")
@@ -21,13 +20,13 @@ _PAGE = 500
 def create(
     name: Annotated[str, typer.Argument(help="What the key is for: the program or person that uses it.")],
     scope: Annotated[
-        list[str], typer.Option(help="What it may do: admin, write, read or ingest. Give it again for more.")
+        list[str], typer.Option(help="What it may do: admin, write, read, ingest or probe. Give it again for more.")
     ],
     as_json: AsJson = False,
 ) -> None:
     """Create a key and print it, alone, on standard output. It is not shown again."""
     with opened() as installation, installation.store.write() as conn:
-        row, key = access.create_key(conn, name=name, scopes=scope, now_ms=SYSTEM_CLOCK.now_ms())
+        row, key = access.create_key(conn, name=name, scopes=scope, now_ms=installation.clock.now_ms())
     if as_json:
         print_json({**_as_json(row), "key": key})
         return
@@ -42,10 +41,10 @@ def list_keys(as_json: AsJson = False) -> None:
         rows: list[KeyRow] = []
         while page := access.list_keys(conn, limit=_PAGE, after_id=rows[-1].id if rows else 0):
             rows += page
+        now_ms = installation.clock.now_ms()
     if as_json:
         print_json({"items": [_as_json(row) for row in rows]})
         return
-    now_ms = SYSTEM_CLOCK.now_ms()
     print_table(
         ("id", "name", "begins with", "scopes", "made", "last used"),
         (
@@ -70,7 +69,7 @@ def revoke(
 ) -> None:
     """Revoke a key. Whoever uses it is refused from the next request on."""
     with opened() as installation, installation.store.write() as conn:
-        access.revoke_key(conn, key_id, now_ms=SYSTEM_CLOCK.now_ms())
+        access.revoke_key(conn, key_id, now_ms=installation.clock.now_ms())
     if as_json:
         print_json({"revoked": [key_id]})
     else:

@@ -26,7 +26,7 @@ def migrate(as_json: AsJson = False) -> None:
         before = store.schema_state()
         if before == "ahead":
             raise Failed("The database was made by a newer Tocsin. Update this one; nothing was changed.")
-        if before != "current":
+        if before in ("empty", "behind"):
             store.migrate()
         after = store.schema_state()
     finally:
@@ -34,6 +34,8 @@ def migrate(as_json: AsJson = False) -> None:
     database = without_password(settings.database)
     if as_json:
         print_json({"database": database, "before": before, "after": after})
+    elif before == "newer":
+        print_text(f"Nothing to do: {database} is at a newer version's schema, which this one works with.")
     elif before == "current":
         print_text(f"Nothing to do: {database} is at this version's schema.")
     else:

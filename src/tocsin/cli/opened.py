@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
+from sqlalchemy import Connection
 
-from tocsin.bus.memory import MemoryBus
-from tocsin.cli.terminal import Failed, WrongUse
-from tocsin.lib.clock import SYSTEM_CLOCK
+from tocsin.bus import open_bus
+from tocsin.bus.base import Bus, Topic
+from tocsin.catalog import secret_key
+from tocsin.cli.terminal import Failed, WrongUse, note, sentence
+from tocsin.lib.clock import SharedClock
 from tocsin.lib.vault import Vault
 from tocsin.pipeline import Pipeline
 from tocsin.settings import Settings
+from tocsin.store import server_clock
 from tocsin.store.engine import Store
 
 
@@ -44,19 +48,52 @@ def _setting_name(location: tuple[int | str, ...]) -> str:
 class Opened:
     """The database of one installation, opened for one command."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(self, settings: Settings, store: Store, closing: ExitStack) -> None:
         self.settings: Final = settings
         self.store: Final = store
+        self._closing = closing
 
     @cached_property
     def vault(self) -> Vault:
-        key = self.settings.secret_key
-        return Vault.in_directory(self.settings.data_dir, key=key.get_secret_value() if key else None)
+        """With the installation's key; ``Failed`` when the one here is another."""
+        given = self.settings.secret_key
+        key = given.get_secret_value() if given else None
+        with self.store.read() as conn:
+            vault = Vault.in_directory(self.settings.data_dir, key=key, may_make=not secret_key.is_kept(conn))
+            try:
+                secret_key.check(conn, vault)
+            except secret_key.OtherKey as error:
+                raise Failed(sentence(str(error))) from error
+        return vault
+
+    @cached_property
+    def clock(self) -> SharedClock:
+        """The installation's, whatever this machine's says."""
+        clock = SharedClock()
+        server_clock.teach(clock, self.store)
+        return clock
+
+    @cached_property
+    def bus(self) -> Bus:
+        """``WrongUse`` when the settings name none that can be."""
+        try:
+            return self._closing.enter_context(open_bus(self.settings.bus, database_url=self.settings.database))
+        except ValueError as error:
+            raise WrongUse(f"TOCSIN_BUS_URL: {error}") from None
 
     @cached_property
     def pipeline(self) -> Pipeline:
-        """Its bell rings for nobody: a running server finds what changed by its timers."""
-        return Pipeline(self.store, MemoryBus(), SYSTEM_CLOCK)
+        return Pipeline(self.store, self.bus, self.clock)
+
+    @contextmanager
+    def changing(self, *topics: Topic) -> Iterator[Connection]:
+        """A write transaction. Once it is committed those who run on this installation are told, so that they look at
+        once; where nobody hears it, timers find what changed."""
+        bus = self.bus
+        with self.store.write() as conn:
+            yield conn
+        for topic in topics:
+            bus.ring(topic)
 
 
 @contextmanager
@@ -68,13 +105,14 @@ def opened() -> Iterator[Opened]:
             f"There is no database in {settings.data_dir.resolve()} yet. `tocsin up` starts one, `tocsin migrate` "
             "only makes it; TOCSIN_DATA_DIR names another place."
         )
-    store = Store(settings.database, data_dir=settings.data_dir)
-    try:
+    with ExitStack() as closing:
+        store = Store(settings.database, data_dir=settings.data_dir)
+        closing.callback(store.close)
         match store.schema_state():
             case "empty" | "behind":
                 raise Failed("The database is not at this version's schema yet. Run `tocsin migrate` first.")
+            case "newer":
+                note("The database was made by a newer version of Tocsin, which this one works with.")
             case "ahead":
                 raise Failed("The database was made by a newer Tocsin. Update this one.")
-        yield Opened(settings, store)
-    finally:
-        store.close()
+        yield Opened(settings, store, closing)

@@ -13,7 +13,6 @@ from tocsin.cli.opened import opened
 from tocsin.cli.terminal import AsJson, duration, print_json, print_removed, print_table, print_text
 from tocsin.cli.written import set_fields
 from tocsin.core.alerting import Rule
-from tocsin.lib.clock import SYSTEM_CLOCK
 from tocsin.store import channels as store_channels
 from tocsin.store import rules as store_rules
 
@@ -38,8 +37,8 @@ def add(
 ) -> None:
     """Add a rule. A channel is told what any rule tells it, once."""
     document = {"name": name, **set_fields(rules.RuleFields, settings)}
-    with opened() as installation, installation.store.write() as conn:
-        rule = rules.create(conn, document, now_ms=SYSTEM_CLOCK.now_ms())
+    with opened() as installation, installation.changing("channels") as conn:
+        rule = rules.create(conn, document, now_ms=installation.clock.now_ms())
     _print(rule, "added", as_json=as_json)
 
 
@@ -54,8 +53,8 @@ def set_(
 ) -> None:
     """Change fields of a rule."""
     fields = set_fields(rules.RuleFields, settings)
-    with opened() as installation, installation.store.write() as conn:
-        changed = rules.change(conn, _find(conn, rule).id, fields, now_ms=SYSTEM_CLOCK.now_ms())
+    with opened() as installation, installation.changing("channels") as conn:
+        changed = rules.change(conn, _find(conn, rule).id, fields, now_ms=installation.clock.now_ms())
     _print(changed, "changed", as_json=as_json)
 
 
@@ -96,7 +95,7 @@ def list_rules(as_json: AsJson = False) -> None:
 @app.command()
 def rm(rule: Reference, as_json: AsJson = False) -> None:
     """Remove a rule. The default rule can only be switched off."""
-    with opened() as installation, installation.store.write() as conn:
+    with opened() as installation, installation.changing("channels") as conn:
         found = _find(conn, rule)
         rules.delete(conn, found.id)
     print_removed([(found.id, found.name)], as_json=as_json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,9 +14,11 @@ from rich.console import Console
 from rich.text import Text
 from sqlalchemy import Connection
 
-from tocsin.catalog import targets
+from tocsin.catalog import locations, targets
+from tocsin.catalog.causes import Cause, causes
 from tocsin.catalog.errors import FieldError, Invalid, NotFound
-from tocsin.catalog.targets import Checked
+from tocsin.catalog.locations import Seen
+from tocsin.catalog.targets import Checked, Ties
 from tocsin.cli.opened import Opened, opened
 from tocsin.cli.terminal import (
     FAILED,
@@ -31,9 +34,9 @@ from tocsin.cli.terminal import (
     when,
 )
 from tocsin.cli.written import documents_in, fields_of, set_fields
+from tocsin.core.decide import Verdict
 from tocsin.core.outcome import Subject
 from tocsin.core.target import TARGET, Target
-from tocsin.lib.clock import SYSTEM_CLOCK
 from tocsin.lib.net import Network
 from tocsin.probes.frame import Examination, examine, prepare
 from tocsin.settings import Settings
@@ -60,6 +63,18 @@ Group = Annotated[str | None, typer.Option(help="The heading it is listed under.
 Assertions = Annotated[
     list[str] | None,
     typer.Option("--assert", help="A CEL expression that must hold, such as 'status == 200'. Again for more."),
+]
+Locations = Annotated[
+    list[str] | None,
+    typer.Option("--location", metavar="NAME", help="Where it is checked from. Again for more; none: from everywhere."),
+]
+Quorum = Annotated[
+    str | None,
+    typer.Option(metavar="any|majority|all|NUMBER", help="How many locations must agree that it is down."),
+]
+DependsOn = Annotated[
+    list[str] | None,
+    typer.Option("--depends-on", metavar="TARGET", help="A target it cannot be up without. Again for more."),
 ]
 Set = Annotated[
     list[str] | None,
@@ -90,6 +105,9 @@ def add(
     tag: Tags = None,
     group: Group = None,
     assertion: Assertions = None,
+    location: Locations = None,
+    quorum: Quorum = None,
+    depends_on: DependsOn = None,
     setting: Set = None,
     paused: Annotated[bool, typer.Option("--paused", help="Do not check it yet.")] = False,
     file: Annotated[
@@ -108,12 +126,12 @@ def add(
         documents = documents_in(file)
     else:
         document = _written(address, name, kind, interval, timeout, tag, group, assertion, setting)
-        documents = [document | ({"enabled": False} if paused else {})]
-    now_ms = SYSTEM_CLOCK.now_ms()
+        documents = [_placed(location, quorum) | document | ({"enabled": False} if paused else {})]
     with opened() as installation:
-        vault = installation.vault
+        vault, now_ms = installation.vault, installation.clock.now_ms()
+        documents = [_above(installation, depends_on) | document for document in documents]
         _check_all(documents, numbered=file is not None)
-        with installation.store.write() as conn:
+        with installation.changing("targets") as conn:
             ids = [targets.create(conn, document, vault=vault, now_ms=now_ms).id for document in documents]
             added = [_view(conn, target_id, installation.settings) for target_id in ids]
     if as_json:
@@ -168,20 +186,41 @@ def _written(
     return document | set_fields(targets.WRITE_MODELS.get(document["kind"]), setting or [])
 
 
+def _placed(location: list[str] | None, quorum: str | None) -> dict[str, Any]:
+    """Where it is checked from and how many must agree, as far as that was given."""
+    number = int(quorum) if quorum is not None and re.fullmatch("[0-9]{1,9}", quorum) else quorum
+    return {field: value for field, value in {"locations": location, "quorum": number}.items() if value is not None}
+
+
+def _above(installation: Opened, depends_on: list[str] | None) -> dict[str, Any]:
+    if depends_on is None:
+        return {}
+    with installation.store.read() as conn:
+        return {"depends_on": [_find(conn, reference) for reference in depends_on]}
+
+
 @app.command("set")
 def set_(
     target: Reference,
     settings: Annotated[
-        list[str], typer.Argument(metavar="FIELD=VALUE…", help="As in REST: interval_s=30 'assert=[\"status == 200\"]'")
-    ],
+        list[str] | None,
+        typer.Argument(metavar="FIELD=VALUE…", help="As in REST: interval_s=30 'assert=[\"status == 200\"]'"),
+    ] = None,
+    location: Locations = None,
+    quorum: Quorum = None,
+    depends_on: DependsOn = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change fields of a target."""
+    """Change fields of a target. `'locations=[]'` and `'depends_on=[]'` name none."""
     with opened() as installation:
         with installation.store.read() as conn:
             target_id = _find(conn, target)
             kind = targets.get(conn, target_id).kind
-        _change(installation, target_id, set_fields(targets.WRITE_MODELS[kind], settings), as_json=as_json)
+        fields = _placed(location, quorum) | _above(installation, depends_on)
+        fields |= set_fields(targets.WRITE_MODELS[kind], settings or [])
+        if not fields:
+            raise WrongUse("Say what to change: FIELD=VALUE, --location, --quorum or --depends-on.")
+        _change(installation, target_id, fields, as_json=as_json)
 
 
 @app.command()
@@ -201,14 +240,14 @@ def tag(
 
 
 def _change(installation: Opened, target_id: int, fields: dict[str, Any], *, as_json: bool) -> None:
-    with installation.store.write() as conn:
+    with installation.changing("targets") as conn:
         targets.change(
             conn,
             target_id,
             fields,
             vault=installation.vault,
             pipeline=installation.pipeline,
-            now_ms=SYSTEM_CLOCK.now_ms(),
+            now_ms=installation.clock.now_ms(),
         )
         changed = _view(conn, target_id, installation.settings)
     if as_json:
@@ -224,9 +263,9 @@ def clone(
     as_json: AsJson = False,
 ) -> None:
     """Copy a target with its settings and secrets, without its history."""
-    with opened() as installation, installation.store.write() as conn:
+    with opened() as installation, installation.changing("targets") as conn:
         copy = targets.clone(
-            conn, _find(conn, target), name=name, vault=installation.vault, now_ms=SYSTEM_CLOCK.now_ms()
+            conn, _find(conn, target), name=name, vault=installation.vault, now_ms=installation.clock.now_ms()
         )
         view = _view(conn, copy.id, installation.settings)
     if as_json:
@@ -249,10 +288,10 @@ def resume(target: References, as_json: AsJson = False) -> None:
 
 def _switch(references: list[str], *, enabled: bool, as_json: bool) -> None:
     switched = []
-    with opened() as installation, installation.store.write() as conn:
+    with opened() as installation, installation.changing("targets", "transitions") as conn:
         for target_id in [_find(conn, reference) for reference in references]:
             done = targets.set_enabled(
-                conn, target_id, enabled, pipeline=installation.pipeline, now_ms=SYSTEM_CLOCK.now_ms()
+                conn, target_id, enabled, pipeline=installation.pipeline, now_ms=installation.clock.now_ms()
             )
             switched.append(_view(conn, done.row.id, installation.settings))
     if as_json:
@@ -276,9 +315,9 @@ def rm(
         # A script has nobody to answer, and said what it wants.
         if not yes and sys.stdin.isatty():
             typer.confirm(f"Remove {names} and all history?", abort=True)
-        with installation.store.write() as conn:
+        with installation.changing("targets", "transitions") as conn:
             for row in found:
-                targets.delete(conn, row.id, pipeline=installation.pipeline, now_ms=SYSTEM_CLOCK.now_ms())
+                targets.delete(conn, row.id, pipeline=installation.pipeline, now_ms=installation.clock.now_ms())
     print_removed([(row.id, row.name) for row in found], as_json=as_json)
 
 
@@ -292,22 +331,28 @@ def list_targets(
     kind: Annotated[str | None, typer.Option(help="Only of this kind.")] = None,
     group: Annotated[str | None, typer.Option(help="Only in this group.")] = None,
     verdict: Annotated[str | None, typer.Option(help="Only up, degraded, down or unknown.")] = None,
+    location: Annotated[str | None, typer.Option(help="Only those checked from this location.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List targets, the worst first."""
-    filters = Filters(text=search, kind=kind, tag=tag, group=group, verdict=verdict)
     with opened() as installation, installation.store.read() as conn:
+        place = None
+        if location is not None and (place := locations.place(conn, location)) is None:
+            raise NotFound(f"There is no location {location}. `tocsin location list` shows those there are.")
+        filters = Filters(text=search, kind=kind, tag=tag, group=group, verdict=verdict, place=place)
         found: list[Listed] = []
         after: Position | None = None
         while page := store_targets.page(conn, filters, sort="verdict", limit=_PAGE, after=after):
             found += page
             after = Position(page[-1].sort_key, page[-1].row.id)
         if as_json:
-            print_json({"items": [_described(conn, listed, installation.settings) for listed in found]})
+            print_json({"items": _described(conn, found, installation.settings)})
             return
-    now_ms = SYSTEM_CLOCK.now_ms()
+        because = _because(conn, found)
+        now_ms = installation.clock.now_ms()
+    headings = ("id", "verdict", "name", "kind", "address", "every", "latency", "last check", "because of")
     print_table(
-        ("id", "verdict", "name", "kind", "address", "every", "latency", "last check"),
+        headings if because else headings[:-1],
         (
             (
                 listed.row.id,
@@ -316,8 +361,9 @@ def list_targets(
                 listed.row.kind,
                 listed.row.endpoint,
                 f"{listed.row.interval_ms / 1000:g} s",
-                milliseconds(listed.headline.last_latency_us if listed.headline else None),
-                when(listed.headline.last_at_ms if listed.headline else None, now_ms),
+                milliseconds(listed.headline.last_latency_us),
+                when(listed.headline.last_at_ms or None, now_ms),
+                *([because[listed.row.id].name if listed.row.id in because else ""] if because else []),
             )
             for listed in found
         ),
@@ -330,23 +376,28 @@ def show(target: Reference, as_json: AsJson = False) -> None:
     """Show a target: its fields, how it stands, and what changed last."""
     with opened() as installation, installation.store.read() as conn:
         target_id = _find(conn, target)
-        view = _view(conn, target_id, installation.settings)
+        now_ms = installation.clock.now_ms()
         listed = _listed(conn, target_id)
-        now_ms = SYSTEM_CLOCK.now_ms()
+        (view,) = _described(conn, [listed], installation.settings)
+        seen = locations.seen_from(conn, [listed.row], now_ms=now_ms)[target_id]
+        above = store_targets.names(conn, view["depends_on"])
         changes = store_transitions.of_subject(
             conn, Subject(TARGET, target_id), from_ms=0, to_ms=now_ms, limit=_SHOWN_TRANSITIONS
         )
     if as_json:
-        print_json(view)
+        print_json(view | {"location_states": [_location_state(one) for one in seen]})
         return
     line = verdict_sign(_word(listed))
     line.append(f"  {listed.row.name}", style="bold not dim")
-    if listed.headline is not None:
+    if listed.headline.since_ms:
         line.append(f"  for {when(listed.headline.since_ms, now_ms).removesuffix(' ago')}", style="not bold default")
     print_text(line)
-    if listed.headline is not None and listed.headline.reason:
+    if listed.headline.reason:
         print_text(listed.headline.reason)
-    said = {"name", "verdict", "since", "reason", "secrets_set"}
+    if view["because_of"]:
+        print_text(f"Because of {view['because_of']['name']} (target {view['because_of']['id']}).")
+    view["depends_on"] = [above[number] for number in view["depends_on"]]
+    said = {"name", "verdict", "since", "reason", "because_of", "secrets_set"}
     secret = set(view["secrets_set"])
     print_text()
     print_table(
@@ -358,6 +409,24 @@ def show(target: Reference, as_json: AsJson = False) -> None:
         ),
         empty="",
     )
+    if seen:
+        print_text()
+        print_table(
+            ("from", "verdict", "for", "latency", "last check", "workers", "because"),
+            (
+                (
+                    one.location,
+                    verdict_sign(one.verdict.value),
+                    when(one.since_ms, now_ms).removesuffix(" ago"),
+                    milliseconds(one.last_latency_us),
+                    when(one.last_at_ms or None, now_ms),
+                    one.workers,
+                    one.reason,
+                )
+                for one in seen
+            ),
+            empty="",
+        )
     if changes:
         print_text()
         print_table(
@@ -409,31 +478,58 @@ def _listed(conn: Connection, target_id: int) -> Listed:
 
 
 def _view(conn: Connection, target_id: int, settings: Settings) -> dict[str, Any]:
-    return _described(conn, _listed(conn, target_id), settings)
+    return _described(conn, [_listed(conn, target_id)], settings)[0]
 
 
-def _described(conn: Connection, listed: Listed, settings: Settings) -> dict[str, Any]:
+def _because(conn: Connection, found: Sequence[Listed]) -> dict[int, Cause]:
+    return causes(conn, [listed.row.id for listed in found if listed.headline.verdict == Verdict.DOWN])
+
+
+def _described(conn: Connection, found: Sequence[Listed], settings: Settings) -> list[dict[str, Any]]:
     """The words REST uses."""
+    ids = [listed.row.id for listed in found]
+    tokens = store_heartbeats.tokens(conn, ids)
+    ties = targets.ties(conn, [listed.row for listed in found])
+    because = _because(conn, found)
+    return [
+        _target(listed, ties[number], because.get(number), tokens.get(number), settings)
+        for number, listed in zip(ids, found, strict=True)
+    ]
+
+
+def _target(listed: Listed, ties: Ties, cause: Cause | None, token: str | None, settings: Settings) -> dict[str, Any]:
     state = listed.headline
-    token = store_heartbeats.tokens(conn, [listed.row.id]).get(listed.row.id)
     return {
-        **targets.describe(listed.row),
-        "verdict": state.verdict if state else "unknown",
-        "since": moment(state.since_ms) if state else None,
-        "reason": state.reason if state else "",
+        **targets.describe(listed.row, ties),
+        "verdict": state.verdict,
+        "since": moment(state.since_ms) if state.since_ms else None,
+        "reason": state.reason,
+        "because_of": None if cause is None else cause._asdict(),
         "paused": not listed.row.enabled,
-        "last_check_at": moment(state.last_at_ms) if state and state.last_at_ms else None,
-        "last_latency_ms": state.last_latency_us / 1000 if state and state.last_latency_us is not None else None,
+        "last_check_at": moment(state.last_at_ms) if state.last_at_ms else None,
+        "last_latency_ms": None if state.last_latency_us is None else state.last_latency_us / 1000,
         "created_at": moment(listed.row.created_ms),
         "updated_at": moment(listed.row.updated_ms),
         **({} if token is None else {"ping_url": f"{settings.link_base}/ping/{token}"}),
     }
 
 
+def _location_state(one: Seen) -> dict[str, Any]:
+    return {
+        "location": one.location,
+        "verdict": one.verdict.value,
+        "since": moment(one.since_ms),
+        "reason": one.reason,
+        "last_check_at": moment(one.last_at_ms) if one.last_at_ms else None,
+        "last_latency_ms": None if one.last_latency_us is None else one.last_latency_us / 1000,
+        "workers": one.workers,
+    }
+
+
 def _word(listed: Listed) -> str:
     if not listed.row.enabled:
         return "paused"
-    return listed.headline.verdict if listed.headline else "unknown"
+    return listed.headline.verdict
 
 
 # ── testing ───────────────────────────────────────────────────────────────────────────────────────────
@@ -482,11 +578,11 @@ def _saved(
     """A saved target with what should differ this time."""
     given = {"name": name, "timeout_s": timeout, "assert": assertion}
     differing = {field: value for field, value in given.items() if value is not None}
+    vault = installation.vault
     with installation.store.read() as conn:
         row = targets.get(conn, _find(conn, reference))
-    return targets.changed(
-        row, differing | set_fields(targets.WRITE_MODELS[row.kind], setting or []), installation.vault
-    )
+        differing |= set_fields(targets.WRITE_MODELS[row.kind], setting or [])
+        return targets.changed(conn, row, differing, vault)
 
 
 async def _probe(target: Target, settings: Settings) -> Examination:

@@ -54,7 +54,7 @@ def explain(error: Exception) -> Explained | None:
         case StoreBusy():
             return Explained(f"The database is busy: {error}. Try again in a moment.", FAILED)
         case StoreUnavailable():
-            return Explained(f"{_sentence(str(error))} `tocsin doctor` looks closer.", FAILED)
+            return Explained(f"{sentence(str(error))} `tocsin doctor` looks closer.", FAILED)
         case PermissionError():
             return Explained(f"Not permitted: {error.filename}. `tocsin doctor` looks closer.", FAILED)
     return None
@@ -65,7 +65,7 @@ def line_of(error: FieldError) -> str:
     return f"{error.field}: {error.message}{place}" if error.field else error.message
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
     return text[:1].upper() + text[1:].rstrip(".") + "."
 
 

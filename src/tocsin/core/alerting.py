@@ -274,13 +274,15 @@ def is_ripe(*, first_ms: int, last_ms: int, now_ms: int, timing: AlertTiming) ->
 
 
 class News(NamedTuple):
-    """A waiting notice with what is needed to word it. ``before``: where the state stood when it happened."""
+    """A waiting notice with what is needed to word it. ``before``: where the state stood when it happened.
+    ``dependents_down``: how many targets that depend on this one are down now."""
 
     event: Event
     recorded: Recorded
     before: Standing
     target_id: int
     target_name: str
+    dependents_down: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +292,7 @@ class MessageItem:
     ``since_ms`` is when the trouble began. ``duration_ms`` is how long it lasted, or has lasted when the message was
     written. ``was`` is the verdict of a trouble that is over, ``verdict`` the present one. ``passing``: it began and
     ended before anybody was told. ``times`` is above 1 when it came and went more than once in this message.
+    ``dependents_down`` counts the targets that depend on it and are down too, while it is down.
     """
 
     event: Event
@@ -304,6 +307,7 @@ class MessageItem:
     url: str
     passing: bool = False
     times: int = 1
+    dependents_down: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,6 +400,7 @@ def _item(pieces: list[News], link_base: str, now_ms: int) -> MessageItem:
         and bool(began)
         and min(began) < min(ended),
         times=max(times, 1),
+        dependents_down=last.dependents_down if transition.after is Verdict.DOWN else 0,
     )
 
 
@@ -436,6 +441,10 @@ def _text_of_one(item: MessageItem, now_ms: int) -> str:
         lines = [item.reason, f"{item.verdict.capitalize()} since {since}"]
         if item.times > 1:
             lines.append(f"Went {item.verdict} {item.times} times in a short while")
+        if item.dependents_down == 1:
+            lines.append("1 target that depends on it is down too")
+        elif item.dependents_down:
+            lines.append(f"{item.dependents_down} targets that depend on it are down too")
     return "\n".join([*filter(None, lines), item.url])
 
 
@@ -485,7 +494,8 @@ def _line(item: MessageItem, now_ms: int) -> str:
     if item.event is Event.RECOVERED:
         but = ", but is degraded" if item.verdict is Verdict.DEGRADED else ""
         return f"{sign} {name} recovered{but}, was {item.was} {_for_how_long(item)}{because}"
-    return f"{sign} {name} {item.verdict} since {clock_time(item.since_ms, now_ms)}{because}"
+    along = f" with {item.dependents_down} that depend on it" if item.dependents_down else ""
+    return f"{sign} {name} {item.verdict}{along} since {clock_time(item.since_ms, now_ms)}{because}"
 
 
 def _for_how_long(item: MessageItem) -> str:
@@ -607,7 +617,10 @@ def message_document(message: Message) -> dict[str, object]:
 
 
 def message_of(document: Mapping[str, object]) -> Message:
-    """The message a document holds. Raises ``KeyError``, ``TypeError`` or ``ValueError`` on anything else."""
+    """The message a document holds. Raises ``KeyError``, ``TypeError`` or ``ValueError`` on anything else.
+
+    Of an item only what is known here is read: a newer version beside this one may have written more.
+    """
     fields = dict(document)
     items = fields.pop("items")
     if not isinstance(items, list):
@@ -616,7 +629,7 @@ def message_of(document: Mapping[str, object]) -> Message:
         items=tuple(
             MessageItem(
                 **{
-                    **item,
+                    **{name: item[name] for name in MessageItem.__dataclass_fields__ if name in item},
                     "event": Event(item["event"]),
                     "verdict": Verdict(item["verdict"]),
                     "was": Verdict(item["was"]),

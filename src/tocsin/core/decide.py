@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from tocsin.core.outcome import Outcome, Result, StateKey
+
+Quorum: TypeAlias = Literal["any", "majority", "all"] | int
+"""How many locations must agree that something is wrong: one, more than half, every one, or this many (at most
+every one) of those that measure. ``core.quorum`` counts."""
 
 
 class Verdict(StrEnum):
@@ -22,7 +26,8 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How many outcomes in a row it takes to change a verdict (all at least 1), and what silence means.
+    """How many outcomes in a row it takes to change a verdict (all at least 1), how many locations must agree, and what
+    silence means.
 
     Where silence is a failure (a heartbeat), ``failures_to_down`` should be 1: the grace is in the due time, and a
     subject that is silent once is not heard of again.
@@ -33,6 +38,7 @@ class Policy:
     warnings_to_degraded: int = 2
     degraded_above_ms: float | None = None
     """A pass slower than this counts as a warning. None: latency never degrades."""
+    quorum: Quorum = "majority"
     silence: Result = Result.UNMEASURED
     silence_reason: str = "not checked: no worker was running"
 
@@ -63,7 +69,8 @@ class State(NamedTuple):
 
 
 class Transition(NamedTuple):
-    """A change of verdict. ``at_ms`` is when it began; ``check_at_ms`` is the check that settled it."""
+    """A change of verdict. ``at_ms`` is when it began; ``check_at_ms`` and ``check_location_id`` are the check that
+    settled it (location 0: nothing that any location saw)."""
 
     key: StateKey
     before: Verdict
@@ -71,6 +78,7 @@ class Transition(NamedTuple):
     at_ms: int
     check_at_ms: int
     reason: str
+    check_location_id: int = 0
 
 
 def silence(key: StateKey, state: State, policy: Policy) -> Outcome | None:
@@ -172,7 +180,8 @@ def _fold(state: State, outcome: Outcome, policy: Policy, transitions: list[Tran
 
     if settled is not verdict:
         reason, since_ms = why, max(began_ms, since_ms)
-        transitions.append(Transition(outcome.key, verdict, settled, since_ms, at_ms, why))
+        place = outcome.key.location_id
+        transitions.append(Transition(outcome.key, verdict, settled, since_ms, at_ms, why, place))
     elif why and _CONFIRMED[result] is verdict:
         # The newest reason explains a verdict that lasts (a refused connection that became a timeout); a blip that
         # did not settle leaves the standing reason alone.

@@ -27,12 +27,22 @@ class Result(IntEnum):
     """Nothing could be measured; says nothing about the subject."""
 
 
+HEADLINE = 0
+"""In place of a location: the one state of a subject that people are shown and told about. Where locations probe, it
+is what they agree on (``core.quorum``); where none does, as for a heartbeat, it is decided directly."""
+
+
 class StateKey(NamedTuple):
-    """What a state belongs to."""
+    """What a state belongs to. ``location_id`` is that of a vantage point, from 1, or HEADLINE."""
 
     subject: Subject
     rule: str
     location_id: int
+
+    @property
+    def headline(self) -> StateKey:
+        """The state that this one has a part in."""
+        return StateKey(self.subject, self.rule, HEADLINE)
 
 
 REACHABLE = "reachable"

@@ -13,6 +13,9 @@ from tocsin.core.decide import Policy
 TARGET = "target"
 """``Subject.kind`` of targets."""
 
+CERTIFICATE_POLICY = Policy(failures_to_down=1, passes_to_up=1, warnings_to_degraded=1, quorum="any")
+"""How a target's certificate is judged: it does not flicker, and who sees an old one anywhere is right."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:

@@ -15,17 +15,11 @@ from numpy.typing import NDArray
 from tocsin.core.decide import Verdict
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
-_CODES: Final = {Verdict.UNKNOWN: 0, Verdict.UP: 1, Verdict.DEGRADED: 2, Verdict.DOWN: 3}
+CODES: Final = {Verdict.UNKNOWN: 0, Verdict.UP: 1, Verdict.DEGRADED: 2, Verdict.DOWN: 3}
 """By how bad it is; the worst of several is the largest."""
-_BY_CODE: Final = tuple(_CODES)
-
-
-class Change(NamedTuple):
-    """From ``at_ms`` on, until the next change, the verdict is ``after``."""
-
-    at_ms: int
-    after: Verdict
+_BY_CODE: Final = tuple(CODES)
 
 
 class Interval(NamedTuple):
@@ -69,18 +63,15 @@ class Timelines:
     code: Ints
 
     @classmethod
-    def of(cls, changes: Mapping[int, Sequence[Change]], until_ms: int) -> Timelines:
-        """From each subject's changes, oldest first. The last verdict lasts until ``until_ms``."""
-        subjects = tuple(changes)
-        lengths = [len(changes[subject]) for subject in subjects]
-        owner = np.repeat(np.arange(len(subjects)), lengths)
-        flat = [(at_ms, _CODES[after]) for subject in subjects for at_ms, after in changes[subject]]
-        columns = np.array(flat, dtype=np.int64).reshape(-1, 2)
-        begin, code = columns[:, 0], columns[:, 1]
+    def of(cls, changes: Ints, until_ms: int) -> Timelines:
+        """From rows of (subject, since when, code of the verdict) in the order of subject and time. A verdict lasts
+        until the subject's next, the last one until ``until_ms``."""
+        subjects, owner = np.unique(changes[:, 0], return_inverse=True)
+        begin, code = changes[:, 1], changes[:, 2]
         end = np.full(len(begin), until_ms, dtype=np.int64)
         followed = owner[:-1] == owner[1:]
         end[:-1][followed] = begin[1:][followed]
-        return cls(subjects, owner, begin, np.maximum(end, begin), code)
+        return cls(tuple(subjects.tolist()), owner, begin, np.maximum(end, begin), code)
 
 
 def availability(
@@ -104,7 +95,7 @@ def availability(
             length[begin:end] -= np.maximum(inside, 0)
             planned[index] += pause.to_ms - pause.from_ms
     spent = _time_by_verdict(timelines, length)
-    down = (timelines.code == _CODES[Verdict.DOWN]) & (length > 0)
+    down = (timelines.code == CODES[Verdict.DOWN]) & (length > 0)
     outages = np.bincount(timelines.owner[down], minlength=count)
     spent[:, 0] = (window.to_ms - window.from_ms) - planned - spent[:, 1:].sum(axis=1)
     return {
@@ -113,6 +104,18 @@ def availability(
             timelines.subjects, spent.tolist(), planned.tolist(), outages.tolist(), strict=True
         )
     }
+
+
+def ratios(timelines: Timelines, windows: Sequence[Interval]) -> Floats:
+    """``Availability.ratio`` of every subject, a row each, in every window; NaN where nothing was measured."""
+    found = np.empty((len(timelines.subjects), len(windows)))
+    for column, window in enumerate(windows):
+        lower, upper = _clipped(timelines, window)
+        spent = _time_by_verdict(timelines, np.maximum(upper - lower, 0))
+        measured = spent[:, 1:].sum(axis=1)
+        worked = measured - spent[:, CODES[Verdict.DOWN]]
+        found[:, column] = np.divide(worked, measured, where=measured > 0, out=np.full(len(measured), np.nan))
+    return found
 
 
 def worst_by_step(timelines: Timelines, from_ms: int, step_ms: int, steps: int) -> dict[int, list[Verdict | None]]:
@@ -126,11 +129,11 @@ def worst_by_step(timelines: Timelines, from_ms: int, step_ms: int, steps: int) 
     last = (upper[seen] - from_ms - 1) // step_ms
     owner, code = timelines.owner[seen], timelines.code[seen]
     # One more or one fewer stretch of that verdict begins to cover the cells from here on.
-    edges = np.zeros((len(timelines.subjects), len(_CODES), steps + 1), dtype=np.int64)
+    edges = np.zeros((len(timelines.subjects), len(CODES), steps + 1), dtype=np.int64)
     np.add.at(edges, (owner, code, first), 1)
     np.add.at(edges, (owner, code, last + 1), -1)
     covered = edges.cumsum(axis=2)[:, :, :steps] > 0
-    severity = np.where(covered, np.arange(len(_CODES))[None, :, None], -1).max(axis=1)
+    severity = np.where(covered, np.arange(len(CODES))[None, :, None], -1).max(axis=1)
     verdicts: tuple[Verdict | None, ...] = (*_BY_CODE, None)  # -1 picks the last
     return {
         subject: [verdicts[code] for code in row]
@@ -144,10 +147,10 @@ def _clipped(timelines: Timelines, window: Interval) -> tuple[Ints, Ints]:
 
 def _time_by_verdict(timelines: Timelines, length: Ints) -> Ints:
     """Milliseconds, one row per subject, one column per verdict's code."""
-    cells = timelines.owner * len(_CODES) + timelines.code
-    size = len(timelines.subjects) * len(_CODES)
+    cells = timelines.owner * len(CODES) + timelines.code
+    size = len(timelines.subjects) * len(CODES)
     # bincount adds in float64, which is exact for whole numbers up to 2^53: 285,000 years of milliseconds.
-    spent: Ints = np.bincount(cells, weights=length, minlength=size).astype(np.int64).reshape(-1, len(_CODES))
+    spent: Ints = np.bincount(cells, weights=length, minlength=size).astype(np.int64).reshape(-1, len(CODES))
     return spent
 
 

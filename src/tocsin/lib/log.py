@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 from typing import Literal
 
 import structlog
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+class _Lenient(structlog.PrintLogger):
+    """Standard error may be a file on a disk that is full, or a pipe that nobody reads any more. What cannot be written
+    is lost; no loop ends for it."""
+
+    def msg(self, message: str) -> None:
+        with suppress(OSError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = fatal = failure = err = error = critical = exception = msg
 
 
 def configure(log_format: Literal["auto", "text", "json"], level: str) -> None:
@@ -30,7 +42,7 @@ def configure(log_format: Literal["auto", "text", "json"], level: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: _Lenient(sys.stderr),
         cache_logger_on_first_use=True,
     )
     # Libraries log through the standard module; they get the same look.

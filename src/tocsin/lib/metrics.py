@@ -25,6 +25,16 @@ RESULTS_DROPPED = Counter(
     "Latency rows given up because the buffer was full; their verdicts were kept.",
     registry=REGISTRY,
 )
+RESULTS_FENCED = Counter(
+    "tocsin_results_fenced",
+    "Results made under a lease that another worker has taken since; kept as history, without a say in the verdict.",
+    registry=REGISTRY,
+)
+CHECKS_TOO_OLD = Counter(
+    "tocsin_checks_too_old",
+    "Checks left out because they came after single checks of their time were removed.",
+    registry=REGISTRY,
+)
 WRITES = Histogram(
     "tocsin_write_seconds",
     "Time to write one batch of results.",
@@ -35,10 +45,46 @@ WRITE_FAILURES = Counter(
     "tocsin_write_failures", "Batches that could not be written and were tried again.", registry=REGISTRY
 )
 OWN_NETWORK = Gauge(
-    "tocsin_own_network_up", "1 while this worker trusts its own network, 0 otherwise.", registry=REGISTRY
+    "tocsin_own_network_up", "0 while this worker has lost its own network, 1 otherwise.", registry=REGISTRY
 )
+OWN_NETWORK.set(1)  # also of a process that probes nothing
 TRANSITIONS = Counter("tocsin_transitions", "Changes of verdict, by the new verdict.", ["to"], registry=REGISTRY)
 NOTIFICATIONS = Counter(
     "tocsin_notifications", "Attempts to deliver a message, by outcome.", ["status"], registry=REGISTRY
 )
+SHARDS_HELD = Gauge("tocsin_shards_held", "Shards of its location's targets that this worker holds.", registry=REGISTRY)
+LEASE_RENEWAL_FAILURES = Counter(
+    "tocsin_lease_renewal_failures", "Renewals of this worker's lease that did not succeed.", registry=REGISTRY
+)
+CLOCK_AHEAD = Gauge(
+    "tocsin_clock_ahead_seconds",
+    "How far this machine's clock is ahead of the installation's, which counts.",
+    registry=REGISTRY,
+)
 CLOCK_JUMPS = Counter("tocsin_clock_jumps", "Times the wall clock was seen to jump.", registry=REGISTRY)
+BUS_UP = Gauge(
+    "tocsin_bus_up", "1 while this process is linked to the others by the bus, 0 while cut off.", registry=REGISTRY
+)
+BUS_RECONNECTS = Counter(
+    "tocsin_bus_reconnects", "Times the bus was linked again after it had been cut off.", registry=REGISTRY
+)
+SPOOLED = Gauge(
+    "tocsin_spool_results",
+    "Results on a remote worker's disk that the aggregator has not taken yet.",
+    registry=REGISTRY,
+)
+SPOOL_BYTES = Gauge("tocsin_spool_bytes", "What those results take on disk.", registry=REGISTRY)
+RESULTS_REFUSED = Counter(
+    "tocsin_results_refused",
+    "Results given up because the aggregator refused them for good or the disk buffer had no room at all.",
+    registry=REGISTRY,
+)
+REMOTE_CALLS = Counter(
+    "tocsin_remote_calls",
+    "Calls of remote workers to this aggregator, by call and answer.",
+    ["call", "answer"],
+    registry=REGISTRY,
+)
+REMOTE_RESULTS = Counter(
+    "tocsin_remote_results", "Results this aggregator took from remote workers.", registry=REGISTRY
+)

@@ -9,10 +9,10 @@ import asyncio
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
-from typing import Any, ParamSpec, TypeAlias, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any, Final, ParamSpec, TypeAlias, TypeVar
 
 import uvloop
 
@@ -85,6 +85,40 @@ class TaskSet:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+CANCEL_AGAIN_S: Final = 0.1
+
+
+async def together(*works: Coroutine[Any, Any, None]) -> None:
+    """Runs them until the first ends, then ends the others; raises what one raised.
+
+    Unlike a task group it cancels again whoever goes on after a cancellation: a library may swallow one, as
+    ``asyncio.wait_for`` does before Python 3.12 when it comes together with the answer.
+    """
+    loop = asyncio.get_running_loop()
+    tasks = {loop.create_task(work) for work in works}
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await _end(tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.result()
+
+
+async def _end(tasks: Collection[asyncio.Task[None]]) -> None:
+    left = {task for task in tasks if not task.done()}
+    interrupted: asyncio.CancelledError | None = None
+    while left:
+        for task in left:
+            task.cancel()
+        try:
+            _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
+        except asyncio.CancelledError as error:  # nobody is left behind for that
+            interrupted = error
+    if interrupted is not None:
+        raise interrupted
+
+
 Main: TypeAlias = Callable[[asyncio.Event], Awaitable[None]]
 """A loop that runs until the event is set."""
 Ended: TypeAlias = Callable[[BaseException | None], None]
@@ -129,18 +163,11 @@ async def on_its_own_thread(name: str, main: Main, ended: Ended, *, stop_s: floa
             begun.set_exception(error or RuntimeError(f"the thread {name} ended before it began"))
         ended(error)
 
-    def thread() -> None:
-        async def body() -> None:
-            stop = asyncio.Event()
-            here.call_soon_threadsafe(begun.set_result, (asyncio.get_running_loop(), stop))
-            await main(stop)
+    def began(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+        here.call_soon_threadsafe(begun.set_result, (loop, stop))
 
-        error: BaseException | None = None
-        try:
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(body())
-        except BaseException as raised:  # handed to the loop that waits
-            error = raised
+    def thread() -> None:
+        error = _run_on_a_loop(main, began)
         if not here.is_closed():
             here.call_soon_threadsafe(finish, error)
 
@@ -153,3 +180,53 @@ async def on_its_own_thread(name: str, main: Main, ended: Ended, *, stop_s: floa
             loop.call_soon_threadsafe(stop.set)
         with suppress(TimeoutError):
             await asyncio.wait_for(over.wait(), stop_s)
+
+
+@contextmanager
+def beside(name: str, main: Main, *, stop_s: float) -> Iterator[None]:
+    """``main`` on a thread and an event loop of its own, for whoever runs no loop.
+
+    On leaving it is asked to stop; after ``stop_s`` it is left behind. What it raises, leaving raises.
+    """
+    begun: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+    failed: list[BaseException] = []
+
+    def began(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+        begun.set_result((loop, stop))
+
+    def thread() -> None:
+        error = _run_on_a_loop(main, began)
+        if error is not None:
+            failed.append(error)
+            if not begun.done():
+                begun.set_exception(error)
+
+    running = threading.Thread(target=thread, name=name, daemon=True)
+    running.start()
+    loop, stop = begun.result()
+    try:
+        yield
+    finally:
+        with suppress(RuntimeError):  # the loop is closed: it has ended by itself
+            loop.call_soon_threadsafe(stop.set)
+        running.join(stop_s)
+    if failed:
+        raise failed[0]
+
+
+def _run_on_a_loop(
+    main: Main, began: Callable[[asyncio.AbstractEventLoop, asyncio.Event], None]
+) -> BaseException | None:
+    """Runs ``main`` to its end; yields what it raised, for the thread that waits."""
+
+    async def body() -> None:
+        stop = asyncio.Event()
+        began(asyncio.get_running_loop(), stop)
+        await main(stop)
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(body())
+    except BaseException as raised:
+        return raised
+    return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import hmac
 import json
 import os
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from pathlib import Path
 from cryptography.fernet import Fernet, InvalidToken
 
 KEY_FILE = "secret.key"
+_FINGERPRINT = b"tocsin: is this the same key?"
 
 
 class VaultError(Exception):
@@ -26,13 +28,19 @@ class Vault:
     """Seals and opens with one key. ``key`` is any text of enough entropy; a Fernet key is used as it is."""
 
     def __init__(self, key: str) -> None:
-        self._fernet = Fernet(_fernet_key(key))
+        fernet_key = _fernet_key(key)
+        self._fernet = Fernet(fernet_key)
+        self._fingerprint = hmac.new(base64.urlsafe_b64decode(fernet_key), _FINGERPRINT, hashlib.sha256).hexdigest()
 
     @classmethod
-    def in_directory(cls, data_dir: Path, *, key: str | None = None) -> Vault:
+    def in_directory(cls, data_dir: Path, *, key: str | None = None, may_make: bool = True) -> Vault:
         """The vault for a data directory: with ``key`` where one is given (TOCSIN_SECRET_KEY), otherwise with the
-        key file in it, which the first caller makes (mode 0600)."""
-        return cls(key if key else _key_of_file(data_dir / KEY_FILE))
+        key file in it, which the first caller makes (mode 0600), or ``VaultError`` when it may not."""
+        return cls(key if key else _key_of_file(data_dir / KEY_FILE, may_make=may_make))
+
+    def fingerprint(self) -> str:
+        """A keyed hash, to compare keys by: the same for the same key, another for any other."""
+        return self._fingerprint
 
     def seal(self, secrets: Mapping[str, object]) -> bytes:
         """The ciphertext of a JSON object; differs each time."""
@@ -64,8 +72,13 @@ def _fernet_key(key: str) -> bytes:
     return base64.urlsafe_b64encode(hashlib.sha256(key.encode()).digest())
 
 
-def _key_of_file(path: Path) -> str:
+def _key_of_file(path: Path, *, may_make: bool) -> str:
     """The key in ``path``, made when there is none. Two processes that start at once agree on one key."""
+    if not may_make and not path.exists():
+        raise VaultError(
+            "There is no secret key here. All processes of an installation need the same: set TOCSIN_SECRET_KEY, or "
+            f"put its {KEY_FILE} into {path.parent}."
+        )
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         made = path.with_name(f".{path.name}.{os.getpid()}")

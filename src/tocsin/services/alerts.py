@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from tocsin.channels.base import Carrier
 from tocsin.channels.frame import Delivery, deliver
 from tocsin.core.alerting import (
     AlertTiming,
+    Event,
     News,
     Notice,
     Recorded,
@@ -35,6 +36,8 @@ from tocsin.core.alerting import (
     reminders,
     standing,
 )
+from tocsin.core.decide import Verdict
+from tocsin.core.dependencies import TELL, Judgement, Stance, Telling, Trouble, judge, may_be_laid_to_others
 from tocsin.core.outcome import StateKey
 from tocsin.core.target import TARGET
 from tocsin.lib import metrics
@@ -43,19 +46,22 @@ from tocsin.lib.log import get_logger
 from tocsin.lib.net import Network
 from tocsin.lib.threads import TaskSet, Threads
 from tocsin.lib.vault import Vault, VaultError
-from tocsin.store import channels, notifications, rules
+from tocsin.store import channels, notifications, parents, rules
 from tocsin.store.channels import ChannelRow
 from tocsin.store.engine import Store, StoreError
-from tocsin.store.notifications import Attempt, Claimed, Status
+from tocsin.store.notifications import Attempt, Claimed, Label, Status, Unrouted
 
 EVERY_S = 2.0
 """How often it looks for work when nothing rings."""
 REMIND_EVERY_S = 30.0
+EVERYTHING_EVERY_S = 30.0
+"""How often it looks at all that is held back, also where nothing has happened that it knows of."""
 BATCH = 500
 """The most transitions routed in one transaction."""
 SENDING_AT_ONCE = 64
 """The most channels that are sent to at the same time, one message each."""
 RECORD_AGAIN_S = 1.0
+UNROUTABLE = "a transition cannot be routed; it stays in line"
 
 log = get_logger("alerts")
 
@@ -89,13 +95,15 @@ class Outbox:
         self._jitter = jitter
         self._complained: set[tuple[str, int]] = set()
 
-    def advance(self) -> list[int]:
-        """Routes what is new and writes the messages that are ripe; returns the channels with something to send."""
+    def advance(self, *, everything: bool = False) -> list[int]:
+        """Routes what is new and writes the messages that are ripe; returns the channels with something to send.
+
+        ``everything``: looks at all that is held back, also where nothing has changed that would let it go.
+        """
         now_ms = self._clock.now_ms()
-        with self._store.read() as conn:
-            unrouted = notifications.any_unrouted(conn)
-        while unrouted:
-            unrouted = self.route() > 0
+        routed = self.route(everything=everything)
+        while routed:
+            routed = self.route()
         with self._store.read() as conn:
             waiting = notifications.waiting(conn)
         for channel_id, first_ms, last_ms in waiting:
@@ -109,39 +117,55 @@ class Outbox:
         with self._store.read() as conn:
             return notifications.channels_with_due(conn, now_ms=self._clock.now_ms())
 
-    def route(self) -> int:
-        """Turns transitions nobody has taken yet into notices; returns how many transitions those were."""
+    def route(self, *, everything: bool = False) -> int:
+        """Turns transitions nobody has taken yet into notices, the oldest of each state; returns how many those were.
+
+        1. What is in line is found in one pass; what is held back and stays so is left alone. Nobody is locked.
+        2. The rest is taken, BATCH by BATCH, each in a transaction of its own, and only what no other process has taken
+           meanwhile. It is routed, or held back because of a target it depends on.
+        """
+        now_ms = self._clock.now_ms()
+        with self._store.read() as conn:
+            line = notifications.in_line(conn, everything=everything)
+            held = notifications.unrouted(conn, [one.id for one in line if one.held])
+            above = _above(conn, held)
+        staying = {one.recorded.id for one in held if self._stays(one, above, now_ms)}
+        numbers = [one.id for one in line if one.id not in staying]
+        return sum(self._take(numbers[start : start + BATCH]) for start in range(0, len(numbers), BATCH))
+
+    def _stays(self, held: Unrouted, above: _Above, now_ms: int) -> bool:
+        try:
+            judgement = above.judge(held, now_ms)
+        except Exception:
+            self._complain("route", held.recorded.id, UNROUTABLE)
+            return True
+        return judgement.waits_for == held.waits_for
+
+    def _take(self, transition_ids: Collection[int]) -> int:
         now_ms = self._clock.now_ms()
         with self._store.write() as conn:
-            claimed = notifications.claim_unrouted(conn, BATCH)
+            claimed = notifications.claim_unrouted(conn, transition_ids)
             if not claimed:
                 return 0
-            pasts, said = _background(conn, [recorded.id for recorded in claimed])
-            labels = notifications.labels(conn, {one.transition.key.subject.id for one in claimed if _is_target(one)})
-            told = [stored.rule for stored in rules.all_rules(conn)]
-            channel_ids = channels.enabled_ids(conn)
+            known = _Known.about(conn, claimed)
             notices: list[Notice] = []
             routed: list[int] = []
-            for recorded in claimed:
-                label = labels.get(recorded.transition.key.subject.id) if _is_target(recorded) else None
-                if label is not None:
-                    past = _before(pasts[recorded.transition.key], recorded.id)
-                    try:
-                        notices += notices_for(
-                            recorded,
-                            past,
-                            target_id=recorded.transition.key.subject.id,
-                            tags=label.tags,
-                            said=_about(past, said),
-                            rules=told,
-                            channel_ids=channel_ids,
-                        )
-                    except Exception:
-                        self._complain("route", recorded.id, "a transition cannot be routed; it stays in line")
-                        continue
-                routed.append(recorded.id)
+            held: dict[int, int] = {}
+            for one in claimed:
+                try:
+                    fresh, judgement = _decided(one, known, now_ms)
+                except Exception:
+                    self._complain("route", one.recorded.id, UNROUTABLE)
+                    continue
+                if judgement.waits_for is not None:
+                    held[one.recorded.id] = judgement.waits_for
+                    continue
+                routed.append(one.recorded.id)
+                if judgement.telling is Telling.TELL:
+                    notices += fresh
             notifications.add_notices(conn, notices, at_ms=now_ms)
             notifications.mark_routed(conn, routed, at_ms=now_ms)
+            notifications.hold_back(conn, held)
             return len(routed)
 
     def close_group(self, channel_id: int) -> None:
@@ -157,6 +181,12 @@ class Outbox:
             pasts, _ = _background(conn, {one.notice.transition_id for one in waiting})
             places = {recorded.id: recorded for past in pasts.values() for recorded in past}
             labels = notifications.labels(conn, {recorded.transition.key.subject.id for recorded in places.values()})
+            lasting = {
+                places[one.notice.transition_id].transition.key.subject.id
+                for one in waiting
+                if one.notice.event in (Event.DOWN, Event.REMINDER) and one.notice.transition_id in places
+            }
+            below = parents.dependents_down(conn, lasting)
             news: list[News] = []
             kept: list[int] = []
             idle: list[int] = []
@@ -168,7 +198,9 @@ class Outbox:
                     idle.append(one.id)  # the channel is off, or the target has been deleted since
                     continue
                 before = standing(_before(pasts[key], recorded.id))
-                news.append(News(one.notice.event, recorded, before, key.subject.id, label.name))
+                news.append(
+                    News(one.notice.event, recorded, before, key.subject.id, label.name, below.get(key.subject.id, 0))
+                )
                 kept.append(one.id)
             notifications.drop_notices(conn, idle)
             if news:
@@ -255,16 +287,105 @@ class Outbox:
             log.exception(text, number=number)
 
 
-def _is_target(recorded: Recorded) -> bool:
-    return recorded.transition.key.subject.kind == TARGET
+class _Above(NamedTuple):
+    """What is above some targets, and how it stands; and how they stand themselves where that matters."""
+
+    ancestors: Mapping[int, set[int]]
+    stances: Mapping[int, Stance]
+
+    def judge(self, one: Unrouted, now_ms: int) -> Judgement:
+        """What becomes of a transition, as far as others have a part in it."""
+        change = one.recorded.transition
+        if not may_be_laid_to_others(change):
+            return TELL
+        return self.judge_trouble(
+            change.key.subject.id, Trouble(change.before, change.at_ms, one.recorded_ms, one.ended_ms), now_ms
+        )
+
+    def judge_trouble(self, target_id: int, trouble: Trouble, now_ms: int) -> Judgement:
+        above = [self.stances[number] for number in self.ancestors.get(target_id, ()) if number in self.stances]
+        return judge(trouble, self.stances.get(target_id), above, now_ms)
+
+
+def _above(conn: Connection, troubled: Sequence[Unrouted]) -> _Above:
+    changes = [one.recorded.transition for one in troubled if may_be_laid_to_others(one.recorded.transition)]
+    return _above_of(conn, {change.key.subject.id: change.at_ms for change in changes})
+
+
+def _above_of(conn: Connection, began: Mapping[int, int]) -> _Above:
+    """What is above these targets, and how they stand; ``began``: since when each has been in trouble."""
+    ancestors = {number: above for number, above in parents.ancestors(conn, began).items() if above}
+    if not ancestors:
+        return _Above({}, {})
+    since_ms = min(began[number] for number in ancestors)
+    stances = notifications.stances(conn, set().union(*ancestors.values()), since_ms=since_ms)
+    were_down = {number for number, stance in stances.items() if stance.downs}
+    to_look_at = [number for number, above in ancestors.items() if number not in stances and above & were_down]
+    return _Above(ancestors, stances | notifications.stances(conn, to_look_at, since_ms=since_ms))
+
+
+class _Known(NamedTuple):
+    """What routing some transitions takes, read at once for all of them."""
+
+    pasts: Mapping[StateKey, Sequence[Recorded]]
+    said: Mapping[int, Sequence[Said]]
+    labels: Mapping[int, Label]
+    rules: Sequence[Rule]
+    channel_ids: Sequence[int]
+    above: _Above
+
+    @classmethod
+    def about(cls, conn: Connection, claimed: Sequence[Unrouted]) -> _Known:
+        subjects = {one.recorded.transition.key.subject for one in claimed}
+        pasts, said = _background(conn, [one.recorded.id for one in claimed])
+        return cls(
+            pasts,
+            said,
+            notifications.labels(conn, {number for kind, number in subjects if kind == TARGET}),
+            [stored.rule for stored in rules.all_rules(conn)],
+            channels.enabled_ids(conn),
+            _above(conn, claimed),
+        )
+
+
+def _decided(one: Unrouted, known: _Known, now_ms: int) -> tuple[list[Notice], Judgement]:
+    """What a transition gives to tell, and whether it is told."""
+    recorded = one.recorded
+    key = recorded.transition.key
+    subject = key.subject
+    label = known.labels.get(subject.id) if subject.kind == TARGET else None
+    if label is None or key != key.headline:
+        return [], TELL  # deleted since; or what one location found, left to be told by a version without headlines
+    past = _before(known.pasts[key], recorded.id)
+    notices = notices_for(
+        recorded,
+        past,
+        target_id=subject.id,
+        tags=label.tags,
+        said=_about(past, known.said),
+        rules=known.rules,
+        channel_ids=known.channel_ids,
+    )
+    # Whoever heard of trouble hears of its end; and where nobody would hear anything, there is nothing to hold back.
+    if not notices or any(notice.event is Event.RECOVERED for notice in notices):
+        return notices, TELL
+    return notices, known.above.judge(one, now_ms)
 
 
 def _reminders_due(conn: Connection, told: Sequence[Rule], now_ms: int) -> list[Notice]:
     if not any(rule.enabled and rule.reminder_s for rule in told):
         return []
     pasts, said = _background(conn, notifications.last_of_those_down(conn))
-    down = [StillDown(past, _about(past, said)) for past in pasts.values()]
-    return reminders(down, rules=told, channel_ids=channels.enabled_ids(conn), now_ms=now_ms)
+    down = {key.subject.id: StillDown(past, _about(past, said)) for key, past in pasts.items()}
+    channel_ids = channels.enabled_ids(conn)
+    if not reminders(down.values(), rules=told, channel_ids=channel_ids, now_ms=now_ms):
+        return []
+    # What an ancestor explains is not told again. Asked only now, because mostly nothing is due. What was told once
+    # waits for nobody's first look: it was noticed long ago.
+    troubles = {number: Trouble(Verdict.UP, standing(one.past).since_ms, 0) for number, one in down.items()}
+    above = _above_of(conn, {number: trouble.began_ms for number, trouble in troubles.items()})
+    lasting = [one for number, one in down.items() if above.judge_trouble(number, troubles[number], now_ms) == TELL]
+    return reminders(lasting, rules=told, channel_ids=channel_ids, now_ms=now_ms)
 
 
 def _background(
@@ -280,7 +401,7 @@ def _before(past: Sequence[Recorded], transition_id: int) -> list[Recorded]:
     return [recorded for recorded in past if recorded.id < transition_id]
 
 
-def _about(past: Sequence[Recorded], said: dict[int, list[Said]]) -> list[Said]:
+def _about(past: Sequence[Recorded], said: Mapping[int, Sequence[Said]]) -> list[Said]:
     return [word for recorded in past for word in said.get(recorded.id, ())]
 
 
@@ -313,6 +434,7 @@ class Alerts:
         self._busy: set[int] = set()
         self._slots = asyncio.Semaphore(SENDING_AT_ONCE)
         self._remind_at_s = 0.0
+        self._everything_at_s = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until ``stop``; then sends under way may end. Cancelled, it leaves them to whoever comes next."""
@@ -347,7 +469,11 @@ class Alerts:
             await bell.wait(EVERY_S)
 
     async def _round(self, threads: Threads, sends: TaskSet, carrier: Carrier) -> None:
-        for channel_id in await threads.run(self._outbox.advance):
+        everything = self._clock.monotonic() >= self._everything_at_s
+        due = await threads.run(self._outbox.advance, everything=everything)
+        if everything:
+            self._everything_at_s = self._clock.monotonic() + EVERYTHING_EVERY_S
+        for channel_id in due:
             if channel_id not in self._busy:
                 self._busy.add(channel_id)
                 sends.start(self._send_all(channel_id, threads, carrier))

@@ -7,7 +7,7 @@ and each may be cut off anywhere: what it did is done, what it did not do is don
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final, Self
@@ -17,8 +17,9 @@ from tocsin.core.rollup import DAY_MS
 from tocsin.lib.clock import Clock
 from tocsin.lib.log import get_logger
 from tocsin.lib.threads import Threads
-from tocsin.store import leases, retention, rollups
+from tocsin.store import blocks, checks, leases, marks, partitions, retention, rollups, timescale
 from tocsin.store.engine import Store, StoreError
+from tocsin.store.partitions import Day
 
 EVERY_S: Final = 60.0
 TIDY_EVERY_MS: Final = 3_600_000
@@ -30,6 +31,14 @@ ROWS_AT_ONCE: Final = 500
 """Rows deleted in one transaction: some 10 ms on SQLite."""
 TARGETS_AT_ONCE: Final = 200
 """Targets whose day is added up in one transaction."""
+CHECKS_AT_ONCE: Final = 20_000
+"""About how many checks of a partition are packed in one transaction: some 100 ms."""
+DAYS_AHEAD: Final = 7
+"""For so many days to come there are partitions: nobody who stores checks has to make one."""
+READS_END_MS: Final = 60_000
+"""By then everybody has ended who began to read before what is now packed was packed."""
+PACK_FOR_MS: Final = 20_000
+"""How much of a round goes into packing: folding is not kept waiting for longer."""
 PURGE_AFTER_MS: Final = 600_000
 """How long after a target was deleted its history goes: by then no worker writes for it any more."""
 
@@ -45,10 +54,20 @@ class Retention:
     hours_ms: int = 400 * DAY_MS
     days_ms: int = 1826 * DAY_MS
     notifications_ms: int = 90 * DAY_MS
+    unpacked_ms: int = DAY_MS
+    """Days that have been over for so long are packed."""
 
     @classmethod
-    def of_days(cls, *, checks: float = 7, hours: float = 400, days: float = 1826, notifications: float = 90) -> Self:
-        return cls(*(round(length * DAY_MS) for length in (checks, hours, days, notifications)))
+    def of_days(
+        cls,
+        *,
+        checks: float = 7,
+        hours: float = 400,
+        days: float = 1826,
+        notifications: float = 90,
+        unpacked: float = 1,
+    ) -> Self:
+        return cls(*(round(length * DAY_MS) for length in (checks, hours, days, notifications, unpacked)))
 
 
 # ── chores: each yields, after every transaction, how many rows it changed ────────────────────────────
@@ -71,7 +90,7 @@ def seal_days(store: Store) -> Iterator[int]:
     while True:
         with store.read() as conn:
             start_ms = rollups.day_to_seal(conn)
-            revision = rollups.marks(conn).revision
+            revision = marks.read(conn).revision
             target_ids = rollups.every_target_id(conn)
         if start_ms is None:
             return
@@ -88,18 +107,127 @@ def seal_days(store: Store) -> Iterator[int]:
         yield 0
 
 
+def make_partitions(store: Store, now_ms: int) -> Iterator[int]:
+    """Make the partitions of the days to come, and end what was begun with those that go."""
+    with store.read() as conn:
+        if not partitions.used(conn):
+            return
+    with store.statements() as conn:
+        dropped = partitions.finish_drops(conn)
+    yield dropped
+    today_ms = now_ms - now_ms % DAY_MS
+    coming = range(today_ms, today_ms + (DAYS_AHEAD + 1) * DAY_MS, DAY_MS)
+    for table in partitions.TABLES:
+        with store.write() as conn:
+            made = partitions.ensure(conn, table, coming)
+        yield made
+
+
+def pack(store: Store, kept: Retention, now: Callable[[], int], packed: dict[str, int]) -> Iterator[int]:
+    """Pack the checks of days that are over, and folded, into blocks.
+
+    From the first transaction on nobody adds to the rows of those days: what comes late goes into their blocks. A row
+    that is packed is removed by the same transaction. Where days have partitions it stays until its partition is
+    dropped, and beside its block it counts once. ``packed`` are the partitions all of which is in blocks, with the
+    time since when: kept by the caller from one call to the next, empty at first.
+    """
+    with store.read() as conn:
+        time_tables = partitions.time_tables(conn)
+        standing = marks.read(conn)
+    over_ms = min(now() - kept.unpacked_ms, standing.hours_ms)
+    over_ms = max(standing.packed_ms, over_ms - over_ms % DAY_MS)
+    if time_tables == "timescaledb":
+        yield from _compress_chunks(store, over_ms)
+        return
+    if over_ms > standing.packed_ms:
+        with store.write() as conn:
+            marks.advance(conn, marks.PACKED, over_ms)
+        yield 0
+    if time_tables == "plain":
+        yield from _pack_rows(store, over_ms)
+        return
+    with store.read() as conn:
+        days = [day for day in partitions.days(conn, "checks") if day.end_ms <= over_ms]
+    for day in days:
+        if day.used and day.name not in packed:
+            yield from _pack_day(store, day)
+            packed[day.name] = now()
+        elif not day.used or now() - packed[day.name] >= READS_END_MS:
+            with store.statements() as conn:
+                partitions.drop(conn, "checks", day.name)
+            packed.pop(day.name, None)
+            yield 1
+
+
+def _pack_rows(store: Store, before_ms: int) -> Iterator[int]:
+    """A target's oldest few hundred at a time."""
+    with store.read() as conn:
+        waiting = retention.targets_with(conn, "checks", before_ms)
+    while waiting:
+        packed = 0
+        with store.write() as conn:
+            while waiting and packed < ROWS_AT_ONCE:
+                most = ROWS_AT_ONCE - packed
+                gone = checks.pack_oldest(conn, waiting[-1], before_ms=before_ms, most=most)
+                packed += gone
+                if gone < most:
+                    waiting.pop()
+        yield packed
+
+
+def _pack_day(store: Store, day: Day) -> Iterator[int]:
+    """Part of the day by part of the day: what lies together is read together."""
+    with store.read() as conn:
+        target_ids = rollups.every_target_id(conn)
+    at_once = 20
+    for start_ms in range(day.start_ms, day.end_ms, blocks.BLOCK_MS):
+        begin = 0
+        while begin < len(target_ids):
+            some = target_ids[begin : begin + at_once]
+            with store.read() as conn:
+                found = checks.unpacked(conn, some, start_ms, start_ms + blocks.BLOCK_MS)
+            with store.write() as conn:
+                blocks.add(conn, found)
+            yield len(found)
+            begin += at_once
+            at_once = (
+                at_once * 2 if len(found) < CHECKS_AT_ONCE // 2 else max(1, at_once * CHECKS_AT_ONCE // len(found))
+            )
+
+
+def _compress_chunks(store: Store, before_ms: int) -> Iterator[int]:
+    with store.read() as conn:
+        chunks = timescale.to_compress(conn, before_ms)
+    for chunk in chunks:
+        with store.write() as conn:
+            timescale.compress(conn, chunk)
+        yield 1
+
+
 def trim(store: Store, kept: Retention, now_ms: int) -> Iterator[int]:
     """Remove history past its time; never a check that no hour holds yet."""
     with store.read() as conn:
-        marks = rollups.marks(conn)
+        standing = marks.read(conn)
+        time_tables = partitions.time_tables(conn)
     checks_ms = now_ms - kept.checks_ms
+    folded_ms = min(checks_ms, standing.hours_ms)
     before = {
-        "checks": min(checks_ms, marks.hours_ms),
-        "evidence": checks_ms,
         "pings": checks_ms,
-        "hours": min(now_ms - kept.hours_ms, marks.days_ms),
+        "hours": min(now_ms - kept.hours_ms, standing.days_ms),
         "days": now_ms - kept.days_ms,
     }
+    if time_tables == "plain":
+        before |= {"checks": folded_ms, "blocks": folded_ms, "evidence": checks_ms}
+    else:
+        folded_ms -= folded_ms % DAY_MS
+    if folded_ms > standing.kept_from_ms:
+        with store.write() as conn:
+            marks.advance(conn, marks.KEPT, folded_ms)
+        yield 0
+    if time_tables == "partitions":
+        yield from _drop_partitions(store, folded_ms)
+    elif time_tables == "timescaledb":
+        yield from _drop_chunks(store, folded_ms)
     for what, before_ms in before.items():
         with store.read() as conn:
             waiting = retention.targets_with(conn, what, before_ms)
@@ -113,6 +241,23 @@ def trim(store: Store, kept: Retention, now_ms: int) -> Iterator[int]:
                     if gone < most:
                         waiting.pop()
             yield removed
+
+
+def _drop_partitions(store: Store, before_ms: int) -> Iterator[int]:
+    for table in partitions.TABLES:
+        with store.read() as conn:
+            days = [day for day in partitions.days(conn, table) if day.end_ms <= before_ms]
+        for day in days:
+            with store.statements() as conn:
+                partitions.drop(conn, table, day.name)
+            yield 1
+
+
+def _drop_chunks(store: Store, before_ms: int) -> Iterator[int]:
+    for table in timescale.TABLES:
+        with store.write() as conn:
+            dropped = timescale.drop_before(conn, table, before_ms)
+        yield dropped
 
 
 def purge(store: Store, now_ms: int) -> Iterator[int]:
@@ -165,6 +310,8 @@ class Keeper:
         self._retention = retention
         self._holder = str(uuid4())
         self._tidied_ms: int | None = None
+        self._packing: Iterator[int] | None = None
+        self._packed: dict[str, int] = {}
 
     def round(self) -> Iterator[int]:
         """One round of chores, transaction by transaction; ends early when another keeper has taken over.
@@ -172,7 +319,7 @@ class Keeper:
         Blocks between yields; raises StoreError.
         """
         now_ms = self._clock.now_ms()
-        chores = [fold(self._store, now_ms), seal_days(self._store)]
+        chores = [make_partitions(self._store, now_ms), fold(self._store, now_ms), seal_days(self._store)]
         tidy = self._tidied_ms is None or not 0 <= now_ms - self._tidied_ms < TIDY_EVERY_MS
         if tidy:
             chores += [
@@ -180,6 +327,7 @@ class Keeper:
                 purge(self._store, now_ms),
                 expire(self._store, self._retention, now_ms),
             ]
+        chores.append(self._pack_for_a_while())
         taken_ms: int | None = None
         steps = chain.from_iterable(chores)
         while True:
@@ -196,6 +344,17 @@ class Keeper:
         self._store.tidy()
         if tidy:
             self._tidied_ms = now_ms
+
+    def _pack_for_a_while(self) -> Iterator[int]:
+        """Packing goes on in the next round where this one leaves it."""
+        began_ms = self._clock.now_ms()
+        packing = self._packing or pack(self._store, self._retention, self._clock.now_ms, self._packed)
+        self._packing = None  # should it fail, it begins anew
+        for changed in packing:
+            yield changed
+            if not 0 <= self._clock.now_ms() - began_ms < PACK_FOR_MS:
+                self._packing = packing
+                return
 
     async def run(self, stop: asyncio.Event) -> None:
         """Rounds until ``stop`` is set; a round is left between two transactions."""

@@ -1,24 +1,29 @@
 """Silence turned into outcomes: subjects that should have been heard of by now and were not.
 
 Only for those that stay silent; where the next outcome comes first, the decision puts the silence in by itself.
-Knows no kind of target: what silence means is in the policy, when it is reached is in the state.
+Knows no kind of target: what silence means is in the policy, when it is reached is in the state. Beside that it looks
+now and then whether headlines are what their locations agree on.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
+from typing import Final
 from uuid import uuid4
 
 from sqlalchemy import Connection
 
-from tocsin.core.decide import Policy, silence
-from tocsin.core.outcome import Result
+from tocsin.core.decide import Policy, Quorum, State, silence
+from tocsin.core.outcome import CERTIFICATE, Result, StateKey
+from tocsin.core.quorum import agreed
+from tocsin.core.target import CERTIFICATE_POLICY
 from tocsin.lib.clock import Clock
 from tocsin.lib.log import get_logger
 from tocsin.lib.threads import Threads
 from tocsin.pipeline import Entry, Pipeline
-from tocsin.store import leases, states
+from tocsin.store import leases, states, targets
 from tocsin.store.engine import Store, StoreError
 
 EVERY_S = 5.0
@@ -30,8 +35,11 @@ GAP_MS = 20_000
 """Two rounds further apart than this were not in touch in between. Also how long the lease lasts."""
 AWAY_MS = 10_000
 """A start this soon after the last round is a quick restart or a second process, not an absence."""
+MEND_EVERY_MS = 300_000
 LEASE = "sweep"
 _EVER = 2**62
+_QUORUMS: Final = {CERTIFICATE: CERTIFICATE_POLICY.quorum}
+"""Of rules whose quorum no target chooses."""
 
 log = get_logger("sweep")
 
@@ -55,6 +63,7 @@ class Sweep:
         self._round: tuple[int, int] | None = None
         """When the last round was, by the wall clock and by the monotonic one."""
         self._steady_since_ms = 0
+        self._mended_ms: int | None = None
 
     def begin(self) -> None:
         """To be called at start, before anybody listens.
@@ -105,18 +114,48 @@ class Sweep:
                     Entry(missed, policy)
                     for key, state in overdue
                     if (policy := policies.get(key.subject.id)) is not None
+                    and _is_expected(state)
                     and (missed := silence(key, state, policy)) is not None
                 ]
-                # A subject that no longer exists is not expected any more.
+                # Of those that are not expected any more none may be found again and again.
                 states.write_many(
                     conn,
-                    [(key, state._replace(due_ms=None)) for key, state in overdue if key.subject.id not in policies],
+                    [
+                        (key, state._replace(due_ms=None))
+                        for key, state in overdue
+                        if key.subject.id not in policies or not _is_expected(state)
+                    ],
                 )
-                _, changed = self._pipeline.write_within(conn, entries)
-            self._pipeline.ring(changed)
+                settled, changed = self._pipeline.write_within(conn, entries)
+            self._pipeline.ring(changed, settled)
             found += len(entries)
             if len(seen) < BATCH:
-                return found
+                break
+        if self._mended_ms is None or monotonic_ms - self._mended_ms >= MEND_EVERY_MS:
+            self._mend()
+            self._mended_ms = monotonic_ms
+        return found
+
+    def _mend(self) -> None:
+        """Counts headlines again that are not what their locations agree on.
+
+        A version from before there were headlines may run beside this one during an upgrade. It writes what its
+        location finds, and the headline would learn of that only with the next change.
+        """
+        with self._store.read() as conn:
+            doubtful = states.in_doubt(conn)
+            chosen = targets.quorums(conn, doubtful)
+        wrong: dict[Quorum, list[StateKey]] = defaultdict(list)
+        for key, stand in doubtful.items():
+            otherwise = _QUORUMS.get(key.rule, Policy().quorum)
+            if agreed(stand.locations, chosen.get(key, otherwise)) is not stand.headline:
+                wrong[otherwise].append(key)
+        for quorum, keys in wrong.items():
+            log.warning("headlines did not say what their locations agree on", headlines=len(keys))
+            for begin in range(0, len(keys), BATCH):
+                with self._store.write() as conn:
+                    changed = self._pipeline.recount(conn, keys[begin : begin + BATCH], quorum)
+                self._pipeline.ring(changed)
 
     def _excuse(self, conn: Connection, listened_ms: int, *, before_ms: int, by_ms: int) -> None:
         """Puts off what fell due after ``listened_ms``, was due before ``before_ms`` and is a failure when silent."""
@@ -153,3 +192,8 @@ class Sweep:
                     continue
         finally:
             threads.close()
+
+
+def _is_expected(state: State) -> bool:
+    """Not one that was due no later than it was heard of: it cannot have been silent since."""
+    return state.due_ms is not None and state.due_ms > state.last_at_ms

@@ -30,9 +30,17 @@ def put_many(conn: Connection, chains: Sequence[Chain]) -> None:
     fast.upsert_many(conn, certificates, _COLUMNS, rows)
 
 
-def forget(conn: Connection, target_id: int) -> None:
-    """No location has seen this target's certificates."""
-    conn.execute(delete(certificates).where(certificates.c.target_id == target_id))
+def forget(conn: Connection, target_id: int, location_ids: Collection[int] | None = None) -> None:
+    """None of these locations (None: no location) has seen this target's certificates."""
+    statement = delete(certificates).where(certificates.c.target_id == target_id)
+    if location_ids is not None:
+        statement = statement.where(certificates.c.location_id.in_(set(location_ids)))
+    conn.execute(statement)
+
+
+def forget_location(conn: Connection, location_id: int) -> None:
+    """This location has seen no certificate."""
+    conn.execute(delete(certificates).where(certificates.c.location_id == location_id))
 
 
 def of_target(conn: Connection, target_id: int) -> list[Chain]:

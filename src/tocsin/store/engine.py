@@ -20,13 +20,19 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
+from tocsin.store import installation
+
 if TYPE_CHECKING:
     import psycopg
 
-SchemaState = Literal["current", "behind", "ahead", "empty"]
+SchemaState = Literal["current", "behind", "newer", "ahead", "empty"]
+"""``newer``: made by a newer Tocsin, which says that this code can work with it. ``ahead``: that this code cannot."""
 
-REVISIONS: Final = ("0001",)
+REVISIONS: Final = ("0001", "0002", "0003")
 """Every schema revision, oldest first. Kept here so that a start need not load Alembic; a test compares."""
+
+
+_MIGRATING_ATTEMPTS: Final = 5
 
 
 class StoreError(Exception):
@@ -67,11 +73,13 @@ class Store:
             self._reader = _sqlite_engine(parsed, patience, pool_size, begin="BEGIN", cache_kib=4_096, query_only=True)
             # One connection writes, so its page cache and its prepared statements stay warm.
             self._writer = _sqlite_engine(parsed, patience, 1, begin="BEGIN IMMEDIATE", cache_kib=16_384)
+            self._loose = self._writer
         elif parsed.get_backend_name() == "postgresql":
             server = _postgresql_engine(parsed, patience, connect_timeout_s, statement_timeout_s, pool_size)
             # A read is one snapshot: what it says about a mark and about the rows behind it belongs together.
             self._reader = server.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             self._writer = server.execution_options(isolation_level="READ COMMITTED", postgresql_readonly=False)
+            self._loose = server.execution_options(isolation_level="AUTOCOMMIT", postgresql_readonly=False)
         else:
             raise ValueError(f"database URL must begin with sqlite:/// or postgresql://, not {parsed.drivername!r}")
         self.url: Final = parsed.render_as_string(hide_password=True)
@@ -93,13 +101,22 @@ class Store:
 
         On SQLite writers of this process take turns in the order they came. Raises StoreBusy or StoreUnavailable.
         """
-        with self._plain_errors():
+        with self._plain_errors(writing=True):
             if self._writer.dialect.name != "sqlite":
                 with self._writer.begin() as conn:
                     yield conn
                 return
             with self._writers.held(self._patience.lock_s), self._writer.begin() as conn:
                 yield conn
+
+    @contextmanager
+    def statements(self) -> Iterator[Connection]:
+        """A connection whose every statement is a transaction of its own, for what PostgreSQL does not do in one.
+
+        Raises StoreBusy or StoreUnavailable.
+        """
+        with self._plain_errors(writing=True), self._loose.connect() as conn:
+            yield conn
 
     def hurry(self, busy_timeout_s: float) -> None:
         """From now on wait no longer than this for a lock: what is closing down has no time to."""
@@ -111,23 +128,30 @@ class Store:
             conn.execute(text("SELECT 1"))
 
     def schema_state(self) -> SchemaState:
-        """How the schema in the database compares with this code's; ``ahead``: made by a newer Tocsin."""
+        """How the schema in the database compares with this code's."""
         with self.read() as conn:
             if not inspect(conn).has_table("alembic_version"):
                 return "empty"
             revision = conn.execute(text("SELECT version_num FROM alembic_version")).scalar()
-        if revision is None:
-            return "empty"
-        if revision not in REVISIONS:
-            return "ahead"
-        return "current" if revision == REVISIONS[-1] else "behind"
+            if revision is None:
+                return "empty"
+            if revision in REVISIONS:
+                return "current" if revision == REVISIONS[-1] else "behind"
+            oldest_served = installation.get(conn, "oldest_revision")
+        return "newer" if oldest_served is not None and oldest_served <= REVISIONS[-1] else "ahead"
 
     def migrate(self) -> None:
         """Bring the schema to this code's revision. Safe to run again, and by several processes at once."""
         from tocsin.store.migrations import upgrade  # Alembic takes 150 ms to import; a start that is current skips it
 
-        with self._plain_errors():
-            upgrade(self._writer)
+        for left in reversed(range(_MIGRATING_ATTEMPTS)):
+            try:
+                with self._plain_errors(writing=True):
+                    upgrade(self._writer)
+                return
+            except StoreBusy:  # it and somebody at work waited for each other
+                if not left:
+                    raise
 
     def tidy(self) -> None:
         """What the engine wants done now and then: move what was written from the log into the database file."""
@@ -137,7 +161,7 @@ class Store:
             raw.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     @contextmanager
-    def _plain_errors(self) -> Iterator[None]:
+    def _plain_errors(self, *, writing: bool = False) -> Iterator[None]:
         """Turn what the driver says about locks and a lost database into StoreBusy and StoreUnavailable."""
         driver = self._writer.dialect.loaded_dbapi
         try:
@@ -145,7 +169,7 @@ class Store:
         except PoolTimeout as error:
             raise StoreBusy("every connection to the database is in use") from error
         except (SQLAlchemyError, driver.Error) as error:
-            plain = _in_plain_words(error, driver)
+            plain = _in_plain_words(error, driver, writing=writing)
             if plain is None:
                 raise
             raise plain from error
@@ -257,6 +281,16 @@ def _sqlite_engine(
     return engine
 
 
+_NOTICING: Final = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+"""Seconds, the last in milliseconds. A server whose machine is gone ends no connection: without these whoever waits for
+its answer waits for a quarter of an hour, or for two hours where all that was asked has arrived."""
+
+
 def _postgresql_engine(
     url: URL, patience: _Patience, connect_timeout_s: float, statement_timeout_s: float, pool_size: int
 ) -> Engine:
@@ -267,11 +301,16 @@ def _postgresql_engine(
         pool_timeout=patience.lock_s,
         pool_pre_ping=True,
         pool_recycle=3600,
-        connect_args={"connect_timeout": max(2, round(connect_timeout_s)), "application_name": "tocsin"},
+        connect_args={
+            "connect_timeout": max(2, round(connect_timeout_s)),
+            "application_name": "tocsin",
+            **{name: value for name, value in _NOTICING.items() if name not in url.query},
+        },
     )
     settings = (
         f"SET lock_timeout = {round(patience.lock_s * 1000)}; "
         f"SET statement_timeout = {round(statement_timeout_s * 1000)}; "
+        "SET jit = off; "  # takes longer to compile than any statement here takes to run
         "SET idle_in_transaction_session_timeout = 60000; SET timezone = 'UTC'"
     )
 
@@ -307,10 +346,12 @@ _POSTGRESQL_BUSY: Final = {
     "40P01": "two transactions waited for each other",
     "40001": "two transactions changed the same rows",
 }
-_POSTGRESQL_UNAVAILABLE_CLASSES: Final = ("08", "53", "57", "58", "28", "3D")
+_POSTGRESQL_UNAVAILABLE: Final = ("08", "53", "57", "58", "28", "3D", "25P03")
+"""Classes of errors, and one: the server ended a connection that stood still in the middle of a transaction."""
+_POSTGRESQL_ONLY_READS: Final = "25006"
 
 
-def _in_plain_words(error: BaseException, driver: Any) -> StoreError | None:
+def _in_plain_words(error: BaseException, driver: Any, *, writing: bool) -> StoreError | None:
     """The StoreError that says the same, or None for a mistake in a statement or its data.
 
     ``driver`` is the DBAPI module in use: only that one is ever loaded.
@@ -327,8 +368,10 @@ def _in_plain_words(error: BaseException, driver: Any) -> StoreError | None:
         state: str | None = cause.sqlstate
         if state in _POSTGRESQL_BUSY:
             return StoreBusy(f"the database is busy: {_POSTGRESQL_BUSY[state]}")
+        if state == _POSTGRESQL_ONLY_READS and writing:  # a standby: the server that takes writes is another
+            return StoreUnavailable("the database takes no writes: this server only reads")
         lost = state is None and isinstance(cause, (driver.OperationalError, driver.InterfaceError))
-        if lost or (state is not None and state.startswith(_POSTGRESQL_UNAVAILABLE_CLASSES)):
+        if lost or (state is not None and state.startswith(_POSTGRESQL_UNAVAILABLE)):
             said = str(cause).strip().splitlines()
             return StoreUnavailable(f"the database cannot be reached: {said[0] if said else 'connection lost'}")
     return None

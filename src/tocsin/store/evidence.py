@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import Connection, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
-from tocsin.store import fast
+from tocsin.store import fast, marks, partitions
 from tocsin.store.checks import CheckKey
 from tocsin.store.tables import evidence
 
@@ -20,9 +20,14 @@ _COLUMNS: Final = ("target_id", "at_ms", "location_id", "document")
 
 
 def insert_many(conn: Connection, items: Sequence[tuple[CheckKey, Document]]) -> None:
-    """Keep these documents (anything JSON can say). One whose check has a document already is left as it was."""
+    """Keep these documents (anything JSON can say). One whose check has a document already is left as it was; so is
+    one that is older than single checks are kept."""
+    kept_from_ms = marks.read(conn).kept_from_ms if items else 0
+    items = [item for item in items if item[0][1] >= kept_from_ms]
     if not items:
         return
+    if partitions.used(conn):
+        partitions.ensure(conn, evidence.name, partitions.starts_of(at_ms for (_, at_ms, _), _ in items))
     insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
     rows = [dict(zip(_COLUMNS, (*key, pack(document)), strict=True)) for key, document in items]
     conn.execute(insert(evidence).on_conflict_do_nothing(), rows)

@@ -7,9 +7,10 @@ seconds. Therefore rows go in by the hundreds per statement, and come out as one
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 
 import msgspec
@@ -28,17 +29,22 @@ from sqlalchemy import (
     LargeBinary,
     Select,
     SmallInteger,
+    String,
     Subquery,
     Table,
     Text,
     bindparam,
     func,
+    literal_column,
     select,
 )
+from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.types import TypeEngine
+
+from tocsin.store.tables import OneByte
 
 if TYPE_CHECKING:
     import psycopg
@@ -65,8 +71,16 @@ def insert_many(conn: Connection, table: Table, columns: Sequence[str], rows: Se
     _copy(conn, table, columns, rows)
 
 
-def insert_new(conn: Connection, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> list[Row]:
-    """As ``insert_many``; a row whose primary key exists, or comes twice, is left out. Yields those that were new."""
+def insert_new(
+    conn: Connection, table: Table, columns: Sequence[str], rows: Sequence[Row], *, blanks: Mapping[str, int | str]
+) -> list[Row]:
+    """As ``insert_many``; a row whose primary key exists, or comes twice, is left out. Yields those that were new.
+
+    For integers, and one text at the end. ``blanks`` is what PostgreSQL is given for None: one NULL makes its rows
+    longer than all these numbers do.
+    """
+    if not rows:
+        return []
     if conn.dialect.name == "sqlite":
         new: list[Row] = []
         for part in _parts(rows):
@@ -76,12 +90,13 @@ def insert_new(conn: Connection, table: Table, columns: Sequence[str], rows: Seq
             except IntegrityError:  # undoes this statement only
                 new.extend(_insert_missing(conn, table, columns, part))
         return new
+    values = [_filled(column, blanks.get(name)) for name, column in zip(columns, zip(*rows, strict=True), strict=True)]
     try:
         with conn.begin_nested():
-            _copy(conn, table, columns, rows)
+            _copy_whole(conn, table, columns, values)
         return list(rows)
     except IntegrityError:
-        return [row for part in _parts(rows) for row in _insert_missing(conn, table, columns, part)]
+        return _unnest_missing(conn, table, columns, values, rows)
 
 
 def upsert_many(conn: Connection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -114,23 +129,21 @@ def fetch(conn: Connection, statement: Rows) -> list[tuple[Any, ...]]:
 
 def fetch_numbers(conn: Connection, statement: Rows) -> NDArray[np.int64]:
     """The rows of a select whose columns are integers and never NULL, as an array."""
-    if conn.dialect.name != "sqlite":
-        width = len(statement.selected_columns)
-        return np.array(fetch(conn, statement), dtype=np.int64).reshape(-1, width)
     columns = statement.subquery().c
+    if conn.dialect.name != "sqlite":
+        return _from_bytes(conn.execute(select(*map(_joined_numbers, columns))).one())
     lists = conn.execute(select(*(func.group_concat(column) for column in columns))).one()
     return _from_lists(lists)
 
 
 def fetch_numbers_and_bytes(conn: Connection, statement: Rows) -> NumbersAndBytes:
     """As ``fetch_numbers``, for a select whose last column is bytes."""
-    if conn.dialect.name != "sqlite":
-        rows = fetch(conn, statement)
-        width = len(statement.selected_columns) - 1
-        numbers = np.array([row[:-1] for row in rows], dtype=np.int64).reshape(-1, width)
-        lengths = np.array([len(row[-1]) for row in rows], dtype=np.int64)
-        return NumbersAndBytes(numbers, lengths, b"".join(row[-1] for row in rows))
     *columns, last = statement.subquery().c
+    if conn.dialect.name != "sqlite":
+        joined = map(_joined_numbers, (*columns, func.length(last)))
+        *numbers, together = conn.execute(select(*joined, func.string_agg(last, _NO_BYTES))).one()
+        found = _from_bytes(numbers)
+        return NumbersAndBytes(found[:, :-1], found[:, -1], bytes(together or b""))
     lists = [func.group_concat(column) for column in (*columns, func.length(last))]
     *packed, digits = conn.execute(select(*lists, func.group_concat(func.hex(last), ""))).one()
     found = _from_lists(packed)
@@ -150,11 +163,33 @@ def _from_lists(lists: Sequence[str | None]) -> NDArray[np.int64]:
     return np.column_stack([np.fromstring(numbers or "", dtype=np.int64, sep=",") for numbers in lists])
 
 
+def _joined_numbers(column: ColumnElement[Any]) -> ColumnElement[bytes]:
+    """PostgreSQL: all numbers of a column as one value, 8 bytes each: a fifth of the time that rows take."""
+    if isinstance(column.type.dialect_impl(_POSTGRESQL), OneByte):
+        column = sql_cast(column, Text)
+    return func.string_agg(func.int8send(sql_cast(column, BigInteger)), _NO_BYTES)
+
+
+def _from_bytes(columns: Sequence[bytes | None]) -> NDArray[np.int64]:
+    return np.column_stack([np.frombuffer(numbers or b"", dtype=">i8").astype(np.int64) for numbers in columns])
+
+
 def listed(conn: Connection, ids: Collection[int]) -> Subquery:
     """``ids`` as a table with one column, ``id``."""
     if conn.dialect.name == "sqlite":
         return select(func.json_each(_packed(ids)).table_valued("value").c.value.label("id")).subquery()
     return select(func.unnest(_array(ids)).label("id")).subquery()
+
+
+def paired(conn: Connection, pairs: Mapping[int, int]) -> Subquery:
+    """``pairs`` as a table with the columns ``id`` and ``value``."""
+    if conn.dialect.name == "sqlite":
+        packed = bindparam(None, msgspec.json.encode(dict(pairs)).decode(), type_=Text)
+        each = func.json_each(packed).table_valued("key", "value").c
+        return select(sql_cast(each.key, Integer).label("id"), each.value.label("value")).subquery()
+    # Lists side by side in one select are taken in step.
+    lists = func.unnest(_array(pairs.keys())).label("id"), func.unnest(_array(pairs.values())).label("value")
+    return select(*lists).subquery()
 
 
 def among(conn: Connection, column: ColumnElement[int], ids: Collection[int]) -> ColumnElement[bool]:
@@ -193,11 +228,10 @@ def _insert_values(
 
 
 def _insert_missing(conn: Connection, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> list[Row]:
-    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
     key = [columns.index(column.name) for column in table.primary_key]
     by_key = {tuple(row[index] for index in key): row for row in reversed(rows)}
     statement = (
-        insert(table)
+        sqlite.insert(table)
         .values([dict(zip(columns, row, strict=True)) for row in by_key.values()])
         .on_conflict_do_nothing()
         .returning(*table.primary_key)
@@ -206,16 +240,100 @@ def _insert_missing(conn: Connection, table: Table, columns: Sequence[str], rows
 
 
 def _copy(conn: Connection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    from psycopg import IntegrityError as DriverIntegrityError
-
     statement = f"COPY {table.name} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
     try:
         with _cursor(conn) as cursor, cursor.copy(statement.encode()) as copy:
             copy.set_types([_postgresql_type(table.c[name]) for name in columns])
             for row in rows:
                 copy.write_row(row)
-    except DriverIntegrityError as error:
+    except _driver().IntegrityError as error:
         raise IntegrityError(statement, None, error) from error
+
+
+# ── PostgreSQL: columns of numbers as one piece ───────────────────────────────────────────────────────
+
+_Values = NDArray[np.int64] | Sequence[str]
+
+_COPY_HEAD: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_COPY_END: Final = b"\xff\xff"
+
+
+def _filled(values: Sequence[Any], blank: int | str | None) -> _Values:
+    if isinstance(blank, str):
+        return [blank if value is None else value for value in values]
+    try:
+        return np.array(values, dtype=np.int64)
+    except TypeError:  # None among them
+        return np.array([blank if value is None else value for value in values], dtype=np.int64)
+
+
+def _copy_whole(conn: Connection, table: Table, columns: Sequence[str], values: Sequence[_Values]) -> None:
+    """As ``_copy``, made by NumPy as one piece: a tenth of the time that writing row by row takes.
+
+    The format is PostgreSQL's binary one: of every row the number of its values, and before each value its size.
+    """
+    numbers = [column for column in values if isinstance(column, np.ndarray)]
+    texts = values[len(numbers) :]
+    types = [_postgresql_type(table.c[name]) for name in columns]
+    fields: list[tuple[str, str]] = [("width", ">i2")]
+    for name, kind in zip(columns, types, strict=True):
+        fields += [(f"{name} size", ">i4"), *([(name, _BINARY[kind])] if kind in _BINARY else [])]
+    records = np.zeros(len(values[0]), dtype=fields)
+    records["width"] = len(columns)
+    for name, kind, column in zip(columns, types, numbers, strict=False):
+        form = records.dtype[name]
+        records[f"{name} size"] = form.itemsize
+        if kind == '"char"':
+            column = column + ord("0")
+        least, most = np.iinfo(form).min, np.iinfo(form).max
+        if column.min() < least or column.max() > most:
+            raise ValueError(f"{table.name}.{name} is out of range")
+        records[name] = column
+    statement = f"COPY {table.name} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
+    try:
+        with _cursor(conn) as cursor, cursor.copy(statement.encode()) as copy:
+            copy.write(b"".join([_COPY_HEAD, *_with_texts(records, columns, texts), _COPY_END]))
+    except _driver().IntegrityError as error:
+        raise IntegrityError(statement, None, error) from error
+
+
+def _with_texts(records: NDArray[Any], columns: Sequence[str], texts: Sequence[_Values]) -> Iterator[bytes]:
+    """The records, those whose last value is a text that is not empty followed by it."""
+    begin = 0
+    for column in texts:
+        said = {number: str(one).encode() for number, one in enumerate(column) if one}
+        for number, one in said.items():
+            records[f"{columns[-1]} size"][number] = len(one)
+            yield records[begin : number + 1].tobytes()
+            yield one
+            begin = number + 1
+    yield records[begin:].tobytes()
+
+
+def _unnest_missing(
+    conn: Connection, table: Table, columns: Sequence[str], values: Sequence[_Values], rows: Sequence[Row]
+) -> list[Row]:
+    key = [column.name for column in table.primary_key]
+    types = [_postgresql_type(table.c[name]) for name in columns]
+    lists = [
+        list(map(str, column)) if kind == '"char"' else list(column) if kind == "text" else np.asarray(column).tolist()
+        for kind, column in zip(types, values, strict=True)
+    ]
+    arrays = ", ".join(f"%s::{kind}[]" for kind in types)
+    statement = (
+        f"INSERT INTO {table.name} ({', '.join(columns)}) SELECT * FROM unnest({arrays}) "  # noqa: S608
+        f"ON CONFLICT DO NOTHING RETURNING {', '.join(key)}"
+    )
+    with _cursor(conn) as cursor:
+        made = set(cursor.execute(statement.encode(), lists, binary=True))
+    new: list[Row] = []
+    places = [columns.index(name) for name in key]
+    for row in rows:  # of those that come twice the first was taken
+        found = tuple(row[place] for place in places)
+        if found in made:
+            made.remove(found)
+            new.append(row)
+    return new
 
 
 @lru_cache(maxsize=256)
@@ -234,11 +352,23 @@ def _cursor(conn: Connection) -> psycopg.Cursor[Any]:
     return cast("psycopg.Connection[Any]", conn.connection.dbapi_connection).cursor()
 
 
+def _driver() -> ModuleType:
+    """Loaded by the engine already; who has SQLite only need not have it."""
+    import psycopg
+
+    return psycopg
+
+
+_POSTGRESQL: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
+_NO_BYTES: Final[ColumnElement[bytes]] = literal_column("''::bytea", LargeBinary)
+_BINARY: Final = {"int2": ">i2", "int4": ">i4", "int8": ">i8", '"char"': "i1"}
+
 _POSTGRESQL_TYPES: Final[tuple[tuple[type[TypeEngine[Any]], str], ...]] = (
+    (OneByte, '"char"'),
     (SmallInteger, "int2"),
     (BigInteger, "int8"),
     (Integer, "int4"),
-    (Text, "text"),
+    (String, "text"),
     (LargeBinary, "bytea"),
     (Boolean, "bool"),
     (Float, "float8"),
@@ -246,7 +376,8 @@ _POSTGRESQL_TYPES: Final[tuple[tuple[type[TypeEngine[Any]], str], ...]] = (
 
 
 def _postgresql_type(column: Column[Any]) -> str:
+    there = column.type.dialect_impl(_POSTGRESQL)
     for kind, name in _POSTGRESQL_TYPES:
-        if isinstance(column.type, kind):
+        if isinstance(there, kind):
             return name
     raise TypeError(f"column {column.name} has no fast path")

@@ -16,6 +16,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     FromClause,
+    Select,
     and_,
     delete,
     exists,
@@ -28,10 +29,12 @@ from sqlalchemy import (
 )
 
 from tocsin.core.alerting import Event, Message, Notice, Recorded, Said, message_document, message_of
-from tocsin.core.decide import Transition, Verdict
-from tocsin.core.outcome import REACHABLE, StateKey, Subject
+from tocsin.core.decide import State, Transition, Verdict
+from tocsin.core.dependencies import Stance, stance
+from tocsin.core.outcome import HEADLINE, REACHABLE, StateKey, Subject
 from tocsin.core.target import TARGET
 from tocsin.store import fast, tables
+from tocsin.store.states import for_targets
 
 Status = Literal["pending", "sending", "delivered", "refused", "abandoned"]
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -69,59 +72,146 @@ def _same_state(left: FromClause, right: FromClause) -> ColumnElement[bool]:
 # ── routing ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def claim_unrouted(conn: Connection, limit: int) -> list[Recorded]:
-    """Transitions nobody has routed yet, the oldest of each state, held until the transaction ends.
+class InLine(NamedTuple):
+    """The oldest transition of a state that nobody has routed yet. ``held``: its telling is held back for now."""
 
-    Only the oldest, so that whoever routes a recovery sees the notices of the outage before it committed.
+    id: int
+    held: bool
+
+
+def in_line(conn: Connection, *, everything: bool = False) -> list[InLine]:
+    """What is worth looking at, oldest first: what is new; and of what is held back that which is over, or whose cause
+    is not down. ``everything``: all that is held back.
+
+    Only the oldest of each state, so that whoever routes a recovery sees the notices of the outage before it. In one
+    pass over all that is not routed: the thousands that one parent holds back cost no query each.
     """
-    oldest = select(func.min(T.id)).where(T.routed_ms.is_(None)).group_by(*(T[name] for name in _KEY))
-    statement = (
-        select(*_TRANSITION_COLUMNS)
-        .where(T.id.in_(oldest), T.routed_ms.is_(None))
-        .order_by(T.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
+    line = (
+        select(func.min(T.id).label("id"), func.max(T.id).label("last_id"), func.max(T.waits_for).label("waits_for"))
+        .where(T.routed_ms.is_(None))
+        .group_by(*(T[name] for name in _KEY))
+        .cte("line")
     )
-    return [_recorded(row) for row in conn.execute(statement)]
+    states = tables.states.c
+    causes_down = select(states.subject_id).where(
+        states.subject_id.in_(select(line.c.waits_for).distinct()),
+        states.subject_kind == TARGET,
+        states.rule == REACHABLE,
+        states.location_id == HEADLINE,
+        states.verdict == Verdict.DOWN.value,
+    )
+    statement = select(line.c.id, line.c.waits_for.is_not(None)).order_by(line.c.id)
+    if not everything:
+        statement = statement.where(
+            or_(
+                line.c.waits_for.is_(None),
+                line.c.last_id > line.c.id,
+                line.c.waits_for.not_in(causes_down),
+            )
+        )
+    return [InLine(number, bool(held)) for number, held in fast.fetch(conn, statement)]
 
 
-def any_unrouted(conn: Connection) -> bool:
-    """Whether ``claim_unrouted`` would find something; takes no lock."""
-    return bool(conn.execute(select(exists().where(T.routed_ms.is_(None)))).scalar())
+class Unrouted(NamedTuple):
+    """A transition that nobody has routed yet. ``ended_ms`` is when the next one of its state came; None: there is
+    none."""
+
+    recorded: Recorded
+    recorded_ms: int
+    waits_for: int | None
+    """The target because of which it is held back for now."""
+    ended_ms: int | None
+
+
+def unrouted(conn: Connection, transition_ids: Collection[int]) -> list[Unrouted]:
+    """Those of these that nobody has routed yet, oldest first."""
+    return [_unrouted(row) for row in fast.fetch(conn, _select_unrouted(conn, transition_ids))]
+
+
+def claim_unrouted(conn: Connection, transition_ids: Collection[int]) -> list[Unrouted]:
+    """As ``unrouted``, ours until the transaction ends; without those another process has."""
+    statement = _select_unrouted(conn, transition_ids).with_for_update(skip_locked=True, of=tables.transitions)
+    return [_unrouted(row) for row in fast.fetch(conn, statement)]
+
+
+def _select_unrouted(conn: Connection, transition_ids: Collection[int]) -> Select[Any]:
+    later = tables.transitions.alias("later")
+    ended_ms = (
+        select(later.c.at_ms)
+        .where(_same_state(later, tables.transitions), later.c.at_ms >= T.at_ms, later.c.id > T.id)
+        .order_by(later.c.id)
+        .limit(1)
+        .correlate(tables.transitions)
+        .scalar_subquery()
+    )
+    return (
+        select(*_TRANSITION_COLUMNS, T.recorded_ms, T.waits_for, ended_ms.label("ended_ms"))
+        .where(fast.among(conn, T.id, transition_ids), T.routed_ms.is_(None))
+        .order_by(T.id)
+    )
+
+
+def _unrouted(row: Sequence[Any]) -> Unrouted:
+    *transition, recorded_ms, waits_for, ended_ms = row
+    return Unrouted(_recorded(transition), recorded_ms, waits_for, ended_ms)
+
+
+def hold_back(conn: Connection, causes: Mapping[int, int]) -> None:
+    """For each of these transitions: the target because of which it is not told for now."""
+    pairs = fast.paired(conn, causes)
+    conn.execute(update(tables.transitions).where(T.id == pairs.c.id).values(waits_for=pairs.c.value))
 
 
 def mark_routed(conn: Connection, transition_ids: Collection[int], *, at_ms: int) -> None:
-    conn.execute(update(tables.transitions).where(fast.among(conn, T.id, transition_ids)).values(routed_ms=at_ms))
+    conn.execute(
+        update(tables.transitions).where(fast.among(conn, T.id, transition_ids)).values(routed_ms=at_ms, waits_for=None)
+    )
 
 
 def histories(conn: Connection, transition_ids: Collection[int]) -> dict[StateKey, list[Recorded]]:
     """For each state these transitions belong to: its transitions since it was last up before the first of them, up to
     the last of them, oldest first."""
     wanted = (
-        select(*(T[name] for name in _KEY), func.min(T.id).label("first_id"), func.max(T.id).label("last_id"))
+        select(
+            *(T[name] for name in _KEY),
+            func.min(T.id).label("first_id"),
+            func.max(T.id).label("last_id"),
+            func.min(T.at_ms).label("first_ms"),
+        )
         .where(fast.among(conn, T.id, transition_ids))
         .group_by(*(T[name] for name in _KEY))
         .cte("wanted")
     )
     up = tables.transitions.alias("up")
-    floor = (
-        select(*(wanted.c[name] for name in _KEY), func.max(up.c.id).label("id"))
-        .join_from(wanted, up, _same_state(up, wanted))
-        .where(up.c.id < wanted.c.first_id, up.c.after == Verdict.UP.value)
-        .group_by(*(wanted.c[name] for name in _KEY))
-        .cte("floor")
+    # Looked up for each state, along the index: joined as a list, PostgreSQL compares every state with every other.
+    last_up_ms = (
+        select(up.c.at_ms)
+        .where(
+            _same_state(up, wanted),
+            up.c.at_ms <= wanted.c.first_ms,
+            up.c.id < wanted.c.first_id,
+            up.c.after == Verdict.UP.value,
+        )
+        .order_by(up.c.at_ms.desc())
+        .limit(1)
+        .correlate(wanted)
+        .scalar_subquery()
     )
+    begins = select(wanted, func.coalesce(last_up_ms, 0).label("from_ms")).cte("begins").prefix_with("MATERIALIZED")
     statement = (
-        select(*_TRANSITION_COLUMNS)
-        .join_from(wanted, tables.transitions, _same_state(tables.transitions, wanted))
-        .outerjoin(floor, _same_state(floor, wanted))
-        .where(T.id > func.coalesce(floor.c.id, 0), T.id <= wanted.c.last_id)
+        select(begins.c.first_id, *_TRANSITION_COLUMNS)
+        .join_from(begins, tables.transitions, _same_state(tables.transitions, begins))
+        .where(T.at_ms >= begins.c.from_ms, T.id <= begins.c.last_id)
         .order_by(T.id)
     )
     result: dict[StateKey, list[Recorded]] = defaultdict(list)
-    for row in fast.fetch(conn, statement):
+    for first_id, *row in fast.fetch(conn, statement):
         recorded = _recorded(row)
-        result[recorded.transition.key].append(recorded)
+        past = result[recorded.transition.key]
+        if recorded.id < first_id and recorded.transition.after is Verdict.UP:
+            past.clear()  # up, and what began in the same millisecond before it
+        else:
+            past.append(recorded)
     return dict(result)
 
 
@@ -164,6 +254,67 @@ def labels(conn: Connection, target_ids: Collection[int]) -> dict[int, Label]:
     return {number: Label(name, tags) for number, name, tags in conn.execute(statement)}
 
 
+# ── who depends on whom ───────────────────────────────────────────────────────────────────────────────
+
+
+def stances(conn: Connection, target_ids: Collection[int], *, since_ms: int) -> dict[int, Stance]:
+    """How these targets stand, without those deleted; their periods of being down as far back as they matter to
+    trouble that began at ``since_ms`` or later.
+
+    A target's states are of one moment, for they are read by one statement. Its changes are read after it and may know
+    more; the next look at the same trouble then knows it all.
+    """
+    targets = tables.targets.c
+    has_token = exists().where(tables.heartbeat_tokens.c.target_id == targets.id)
+    statement = select(targets.id, targets.enabled, has_token, targets.interval_ms, targets.timeout_ms).where(
+        fast.among(conn, targets.id, target_ids), targets.deleted_ms.is_(None)
+    )
+    found = fast.fetch(conn, statement)
+    headlines: dict[int, State] = {}
+    locations: dict[int, list[State]] = defaultdict(list)
+    for key, state in for_targets(conn, target_ids):
+        if key.rule != REACHABLE:
+            continue
+        if key.location_id == HEADLINE:
+            headlines[key.subject.id] = state
+        else:
+            locations[key.subject.id].append(state)
+    changes: dict[int, list[Transition]] = defaultdict(list)
+    longest_ms = max((timeout_ms for *_, timeout_ms in found), default=0)
+    for row in fast.fetch(conn, _changes_of_down(conn, target_ids, since_ms - longest_ms)):
+        change = _recorded(row).transition
+        changes[change.key.subject.id].append(change)
+    return {
+        number: stance(
+            number,
+            headlines.get(number, State()),
+            locations[number],
+            enabled=bool(enabled),
+            probed=not calls_in,
+            interval_ms=interval_ms,
+            timeout_ms=timeout_ms,
+            changes=changes[number],
+        )
+        for number, enabled, calls_in, interval_ms, timeout_ms in found
+    }
+
+
+def _changes_of_down(conn: Connection, target_ids: Collection[int], since_ms: int) -> Select[Any]:
+    """The headlines' changes to down and from it."""
+    return (
+        select(*_TRANSITION_COLUMNS)
+        .where(
+            T.subject_kind == TARGET,
+            fast.among(conn, T.subject_id, target_ids),
+            T.rule == REACHABLE,
+            T.location_id == HEADLINE,
+            T.at_ms >= since_ms,
+            or_(T.before == Verdict.DOWN.value, T.after == Verdict.DOWN.value),
+        )
+        .order_by(T.id)
+    )
+
+
 # ── what lasts ────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -177,12 +328,13 @@ def last_of_those_down(conn: Connection) -> list[int]:
         .where(
             states.c.subject_kind == TARGET,
             states.c.rule == REACHABLE,
+            states.c.location_id == HEADLINE,
             states.c.verdict == Verdict.DOWN.value,
             T.at_ms == states.c.since_ms,  # a state stands since its newest transition
             targets.c.enabled.is_(True),
             targets.c.deleted_ms.is_(None),
         )
-        .group_by(*(states.c[name] for name in _KEY))
+        .group_by(states.c.subject_id)
     )
     return list(conn.execute(statement).scalars())
 

@@ -8,9 +8,10 @@ from typing import Final
 from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, func, or_, select
 
 from tocsin.core.target import TARGET
-from tocsin.store import fast
+from tocsin.store import blocks, fast, partitions
 from tocsin.store.tables import (
     certificates,
+    check_blocks,
     check_days,
     check_hours,
     checks,
@@ -27,12 +28,13 @@ from tocsin.store.tables import (
 
 HISTORY: Final[Mapping[str, tuple[Table, ColumnElement[int]]]] = {
     "checks": (checks, checks.c.at_ms),
+    "blocks": (check_blocks, check_blocks.c.start_ms + blocks.BLOCK_MS - 1),
     "evidence": (evidence, evidence.c.at_ms),
     "pings": (heartbeat_pings, heartbeat_pings.c.at_ms),
     "hours": (check_hours, check_hours.c.start_ms),
     "days": (check_days, check_days.c.start_ms),
 }
-"""What is kept of each target, by time."""
+"""What is kept of each target, by time: of a block, when its last check may have been."""
 
 
 def targets_with(conn: Connection, what: str, before_ms: int) -> list[int]:
@@ -45,9 +47,12 @@ def targets_with(conn: Connection, what: str, before_ms: int) -> list[int]:
 def trim(conn: Connection, what: str, target_id: int, *, before_ms: int | None, most: int) -> int:
     """Delete a target's oldest rows of HISTORY[what], those before ``before_ms`` (None: all), ``most`` or a few more.
 
-    Yields how many were deleted. A few more: rows of one moment, from several locations, go together.
+    Yields how many were deleted. A few more: rows of one moment, from several locations, go together; and all of an
+    hour where they are found by the hour.
     """
     table, time = HISTORY[what]
+    if table is checks and before_ms is None and partitions.used(conn):
+        return partitions.delete_checks(conn, target_id, most=most)
     mine = table.c.target_id == target_id
     if before_ms is not None:
         mine = and_(mine, time < before_ms)

@@ -13,18 +13,15 @@ from functools import partial
 from typing import Final, NamedTuple
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Table, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, select
 
 from tocsin.core import rollup, sketch, uptime
 from tocsin.core.decide import Verdict
 from tocsin.core.rollup import DAY_MS, HOUR_MS, NOT_TIMED, PHASES, SUMS, Checks, Rollups
 from tocsin.core.uptime import Availability, Interval, Timelines
-from tocsin.store import fast, transitions
-from tocsin.store.checks import HOURS
-from tocsin.store.tables import check_days, check_hours, checks, late_checks, rollup_marks, targets
-
-DAYS: Final = "check_days"
-"""The name of the mark up to which hours have been added up into days."""
+from tocsin.store import checks, fast, marks, transitions
+from tocsin.store.marks import DAYS, HOURS
+from tocsin.store.tables import check_days, check_hours, late_checks, targets
 
 GRACE_MS: Final = 120_000
 """How long a check may be on its way to the database before its time is folded; later ones are late, not lost."""
@@ -38,14 +35,6 @@ _COLUMNS: Final = ("target_id", "start_ms", *SUMS, "latency_min_us", "latency_ma
 
 
 # ── folding: the keeper's part ────────────────────────────────────────────────────────────────────────
-
-
-class Marks(NamedTuple):
-    """Up to where checks are folded into hours, and hours added up into days. ``revision`` grows with every fold."""
-
-    hours_ms: int
-    days_ms: int
-    revision: int
 
 
 class Fold(NamedTuple):
@@ -62,19 +51,9 @@ class Fold(NamedTuple):
     days: Rollups
 
 
-def marks(conn: Connection) -> Marks:
-    found = {
-        name: (through_ms, revision)
-        for name, through_ms, revision in conn.execute(
-            select(rollup_marks.c.name, rollup_marks.c.through_ms, rollup_marks.c.revision)
-        )
-    }
-    return Marks(found[HOURS][0], found[DAYS][0], found[HOURS][1])
-
-
 def plan_fold(conn: Connection, now_ms: int) -> Fold | None:
     """Read what the next fold would add; None when there is nothing to do. Changes nothing, locks nothing."""
-    standing = marks(conn)
+    standing = marks.read(conn)
     from_ms = standing.hours_ms or _first_check_ms(conn, now_ms - GRACE_MS)
     to_ms = _fold_until(conn, from_ms, now_ms - GRACE_MS)
     raw = _raw(conn, None, from_ms, to_ms)
@@ -106,7 +85,7 @@ def write_fold(conn: Connection, fold: Fold) -> bool:
 
     The whole fold is one transaction: the rows, the mark, and the late checks that are in them now.
     """
-    if not _still(conn, fold.revision) or _count_raw(conn, fold.from_ms, fold.to_ms) != fold.seen:
+    if not marks.unmoved(conn, fold.revision) or _count_raw(conn, fold.from_ms, fold.to_ms) != fold.seen:
         return False
     replace(conn, check_hours, fold.hours)
     replace(conn, check_days, fold.days)
@@ -118,7 +97,7 @@ def write_fold(conn: Connection, fold: Fold) -> bool:
 
 def day_to_seal(conn: Connection) -> int | None:
     """The start of the next day whose hours are all folded, or None."""
-    standing = marks(conn)
+    standing = marks.read(conn)
     start_ms = standing.days_ms
     if not start_ms:
         first_ms = conn.execute(select(func.min(_first_of_each_target(check_hours, check_hours.c.start_ms)))).scalar()
@@ -135,7 +114,7 @@ def plan_days(conn: Connection, start_ms: int, target_ids: Collection[int]) -> R
 
 def write_days(conn: Connection, days: Rollups, revision: int) -> bool:
     """Store days; False, and nothing changed, when any fold was written since ``revision``: start the day again."""
-    if not _still(conn, revision):
+    if not marks.unmoved(conn, revision):
         return False
     replace(conn, check_days, days)
     return True
@@ -143,22 +122,15 @@ def write_days(conn: Connection, days: Rollups, revision: int) -> bool:
 
 def seal_day(conn: Connection, start_ms: int, revision: int) -> bool:
     """Move the mark past a day whose rows have all been written; False as in ``write_days``."""
-    if not _still(conn, revision):
+    if not marks.unmoved(conn, revision):
         return False
     _move(conn, DAYS, start_ms + DAY_MS)
     return True
 
 
-def _still(conn: Connection, revision: int) -> bool:
-    """True: no fold was written since ``revision``, and none can be, nor any check, before this transaction ends."""
-    held = select(rollup_marks.c.revision).where(rollup_marks.c.name == HOURS).with_for_update()
-    return bool(conn.execute(held).scalar_one() == revision)
-
-
 def _move(conn: Connection, name: str, through_ms: int) -> None:
-    conn.execute(update(rollup_marks).where(rollup_marks.c.name == name).values(through_ms=through_ms))
-    revision = rollup_marks.c.revision + 1
-    conn.execute(update(rollup_marks).where(rollup_marks.c.name == HOURS).values(revision=revision))
+    marks.move(conn, name, through_ms)
+    marks.count_fold(conn)
 
 
 # ── reading: what every answer is added up from ───────────────────────────────────────────────────────
@@ -181,38 +153,33 @@ def _first_of_each_target(table: Table, time: ColumnElement[int]) -> ColumnEleme
 
 
 def _first_check_ms(conn: Connection, otherwise_ms: int) -> int:
-    first = select(func.min(_first_of_each_target(checks, checks.c.at_ms))).select_from(targets)
-    found: int | None = conn.execute(first).scalar()
+    found = checks.first_of_all_ms(conn)
     return otherwise_ms if found is None else min(found, otherwise_ms)
 
 
-def _numbers(table: Table) -> list[ColumnElement[int]]:
-    times = [func.coalesce(table.c[name], NOT_TIMED) for name in _TIMES]
-    return [table.c.target_id, table.c.at_ms, table.c.result, *times]
-
-
 def _raw(conn: Connection, target_ids: Collection[int] | None, from_ms: int, to_ms: int | None) -> Checks:
-    """Raw checks in [from_ms, to_ms); target_ids None: of every target, deleted ones too."""
-    statement = select(*_numbers(checks)).where(checks.c.at_ms >= from_ms)
-    if to_ms is not None:
-        statement = statement.where(checks.c.at_ms < to_ms)
-    if target_ids is None:
-        statement = statement.where(checks.c.target_id.in_(select(targets.c.id)))
-    else:
-        statement = statement.where(fast.among(conn, checks.c.target_id, target_ids))
-    return Checks.of(fast.fetch_numbers(conn, statement))
+    """Raw checks in [from_ms, to_ms), of a time that is not packed; target_ids None: of every target, deleted ones
+    too."""
+    return _columns(checks.numbers_within(conn, target_ids, from_ms, to_ms))
+
+
+def _columns(numbers: sketch.Ints) -> Checks:
+    """From rows as ``store.checks`` gives them."""
+    return Checks(numbers[:, 0], numbers[:, 2], numbers[:, 3], numbers[:, 4], numbers[:, 5:])
 
 
 def _count_raw(conn: Connection, from_ms: int, to_ms: int) -> int:
-    statement = select(func.count()).where(
-        checks.c.target_id.in_(select(targets.c.id)), checks.c.at_ms >= from_ms, checks.c.at_ms < to_ms
-    )
-    return int(conn.execute(statement).scalar_one())
+    return int(conn.execute(select(func.count()).select_from(checks.within(conn, None, from_ms, to_ms))).scalar_one())
+
+
+def _late_numbers() -> list[ColumnElement[int]]:
+    times = [func.coalesce(late_checks.c[name], NOT_TIMED) for name in _TIMES]
+    return [late_checks.c.target_id, late_checks.c.at_ms, late_checks.c.result, *times]
 
 
 def _late(conn: Connection, *, limit: int) -> tuple[list[int], Checks]:
     numbers = fast.fetch_numbers(
-        conn, select(late_checks.c.id, *_numbers(late_checks)).order_by(late_checks.c.id).limit(limit)
+        conn, select(late_checks.c.id, *_late_numbers()).order_by(late_checks.c.id).limit(limit)
     )
     return numbers[:, 0].tolist(), Checks.of(numbers[:, 1:])
 
@@ -401,9 +368,22 @@ def summaries(conn: Connection, target_ids: Collection[int] | None, now_ms: int)
     }
 
 
+def uptimes(
+    conn: Connection, target_ids: Collection[int] | None, windows: Collection[str], now_ms: int
+) -> dict[int, dict[str, float | None]]:
+    """Each of these targets' uptime (None: of all that are not deleted) over these of WINDOWS_MS, up to now; None where
+    nothing was measured. Their changes are read once, however many windows."""
+    ids = all_target_ids(conn) if target_ids is None else target_ids
+    spans = [Interval(now_ms - WINDOWS_MS[name], now_ms) for name in windows]
+    timelines = _timelines(conn, ids, min((span.from_ms for span in spans), default=now_ms), now_ms)
+    known = dict(zip(timelines.subjects, uptime.ratios(timelines, spans).tolist(), strict=True))
+    nothing = [math.nan] * len(spans)
+    return {target_id: dict(zip(windows, map(_known, known.get(target_id, nothing)), strict=True)) for target_id in ids}
+
+
 def windows(conn: Connection, target_id: int, now_ms: int) -> dict[str, WindowSummary]:
     """One target over each of WINDOWS_MS, up to now."""
-    standing = marks(conn)
+    standing = marks.read(conn)
     longest_ms = max(WINDOWS_MS.values())
     this_hour_ms, today_ms = now_ms - now_ms % HOUR_MS, now_ms - now_ms % DAY_MS
     days = _read(conn, check_days, [target_id], today_ms - longest_ms, standing.days_ms)
@@ -464,7 +444,7 @@ def series(
     step_ms = next((step for step in _STEPS_MS if step >= least_ms), longest_ms)
     first_ms = from_ms - from_ms % step_ms
     if step_ms < HOUR_MS:
-        parts = [rollup.fold(_raw(conn, [target_id], first_ms, to_ms), step_ms)]
+        parts = [rollup.fold(_columns(checks.all_within(conn, [target_id], first_ms, to_ms)), step_ms)]
     else:
         parts = _folded(conn, target_id, first_ms, to_ms, by_days=step_ms % DAY_MS == 0)
     found = rollup.since(rollup.merge(parts, step_ms), first_ms)
@@ -476,24 +456,25 @@ def _finest_ms(conn: Connection, target_id: int, from_ms: int, span_ms: int) -> 
     if span_ms > _BY_HOUR_MS * 3:
         return DAY_MS
     firsts = select(
-        select(func.min(checks.c.at_ms)).where(checks.c.target_id == target_id).scalar_subquery(),
         select(func.min(check_hours.c.start_ms)).where(check_hours.c.target_id == target_id).scalar_subquery(),
         select(func.min(check_days.c.start_ms)).where(check_days.c.target_id == target_id).scalar_subquery(),
     )
-    first_raw, first_hour, first_day = (math.inf if first is None else first for first in conn.execute(firsts).one())
+    first_hour, first_day = (math.inf if first is None else first for first in conn.execute(firsts).one())
     # Older hours than checks, or older days than hours: the finer ones have been removed by then.
     if from_ms < first_hour - DAY_MS and first_day < first_hour - DAY_MS:
         return DAY_MS
-    if span_ms > _RAW_MS or (from_ms < first_raw and first_hour < first_raw - HOUR_MS):
+    if span_ms > _RAW_MS:
         return HOUR_MS
-    return 1
+    first_ms = checks.first_ms(conn, target_id)
+    first_raw = math.inf if first_ms is None else first_ms
+    return HOUR_MS if from_ms < first_raw and first_hour < first_raw - HOUR_MS else 1
 
 
 def _folded(conn: Connection, target_id: int, from_ms: int, to_ms: int, *, by_days: bool) -> list[Rollups]:
     """A target's rows in [from_ms, to_ms): hours, or days as far as they are sealed and hours after them."""
     hours_from_ms, parts = from_ms, []
     if by_days:
-        days_ms = marks(conn).days_ms
+        days_ms = marks.read(conn).days_ms
         hours_from_ms = max(from_ms, days_ms)
         parts.append(_read(conn, check_days, [target_id], from_ms, min(to_ms, days_ms)))
     parts.append(_read(conn, check_hours, [target_id], hours_from_ms, to_ms))
@@ -504,8 +485,8 @@ def _folded(conn: Connection, target_id: int, from_ms: int, to_ms: int, *, by_da
 
 def _unfolded(conn: Connection, target_ids: Collection[int]) -> Rollups:
     """These targets' checks that no hour holds yet, as hours: since the mark, and late ones."""
-    tail = _raw(conn, target_ids, marks(conn).hours_ms, None)
-    late = select(*_numbers(late_checks)).where(fast.among(conn, late_checks.c.target_id, target_ids))
+    tail = _raw(conn, target_ids, marks.read(conn).hours_ms, None)
+    late = select(*_late_numbers()).where(fast.among(conn, late_checks.c.target_id, target_ids))
     return rollup.merge([rollup.fold(tail, HOUR_MS), rollup.fold(Checks.of(fast.fetch_numbers(conn, late)), HOUR_MS)])
 
 

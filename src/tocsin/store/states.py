@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import BigInteger, Connection, Text, and_, bindparam, case, func, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Text, and_, bindparam, case, delete, func, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from tocsin.core.decide import State, Verdict
-from tocsin.core.outcome import StateKey, Subject
+from tocsin.core.outcome import HEADLINE, StateKey, Subject
 from tocsin.core.target import TARGET
 from tocsin.store import fast
 from tocsin.store.tables import states
@@ -34,7 +34,8 @@ def read_many(conn: Connection, keys: Collection[StateKey]) -> dict[StateKey, St
     for (kind, subject_id), rule, location_id in keys:
         groups[kind, rule, location_id].append(subject_id)
     found: dict[StateKey, State] = {}
-    for group in sorted(groups):
+    # Headlines last, as the pipeline comes to them last: nobody waits for a location while holding a headline.
+    for group in sorted(groups, key=lambda group: (group[2] == HEADLINE, group)):
         ids = sorted(groups[group])
         known = _read_group(conn, group, ids, held=several_write)
         if several_write and len(known) < len(ids):
@@ -52,6 +53,64 @@ def write_many(conn: Connection, items: Sequence[tuple[StateKey, State]]) -> Non
         for ((kind, subject_id), rule, location_id), state in sorted(items)
     ]
     fast.upsert_many(conn, states, _COLUMNS, rows)
+
+
+def of_locations(conn: Connection, headlines: Collection[StateKey]) -> list[tuple[StateKey, State]]:
+    """The states of every location that has a part in these headlines."""
+    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for (kind, subject_id), rule, _ in headlines:
+        groups[kind, rule].append(subject_id)
+    found: list[tuple[StateKey, State]] = []
+    for (kind, rule), ids in groups.items():
+        statement = select(*_SELECTED).where(
+            states.c.subject_kind == kind,
+            states.c.rule == rule,
+            fast.among(conn, states.c.subject_id, ids),
+            states.c.location_id != HEADLINE,
+        )
+        found += [_item(row) for row in fast.fetch(conn, statement)]
+    return found
+
+
+class Stand(NamedTuple):
+    """A headline's verdict, and those of the locations that have a say in it, in no particular order."""
+
+    headline: Verdict
+    locations: list[Verdict]
+
+
+def in_doubt(conn: Connection) -> dict[StateKey, Stand]:
+    """How the headlines of targets stand, without those that are held, those without a location, and those with whom
+    every location agrees: mostly few. Reads the whole table."""
+    on_top = states.c.location_id == HEADLINE
+    has_say = and_(states.c.location_id != HEADLINE, states.c.held.is_(False))
+    numbers = {one: _number(and_(has_say, states.c.verdict == one.value)) for one in _MEASURED}
+    voters = _number(and_(has_say, states.c.verdict != Verdict.UNKNOWN.value))
+    headline = func.coalesce(func.max(case((on_top, states.c.verdict))), Verdict.UNKNOWN.value)
+    agreeing = case({one.value: number for one, number in numbers.items()}, value=headline, else_=0)
+    statement = (
+        select(states.c.subject_id, states.c.rule, headline, *numbers.values())
+        .where(states.c.subject_kind == TARGET)
+        .group_by(states.c.subject_id, states.c.rule)
+        .having(
+            _number(states.c.location_id != HEADLINE) > 0,
+            _number(and_(on_top, states.c.held.is_(True))) == 0,
+            or_(agreeing != voters, and_(voters == 0, headline != Verdict.UNKNOWN.value)),
+        )
+    )
+    return {
+        StateKey(Subject(TARGET, subject_id), rule, HEADLINE): Stand(
+            _VERDICTS[verdict], [one for one, times in zip(_MEASURED, found, strict=True) for _ in range(times)]
+        )
+        for subject_id, rule, verdict, *found in fast.fetch(conn, statement)
+    }
+
+
+_MEASURED: Final = (Verdict.UP, Verdict.DEGRADED, Verdict.DOWN)
+
+
+def _number(of_rows: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.sum(case((of_rows, 1), else_=0))
 
 
 def overdue(conn: Connection, now_ms: int, limit: int | None = None) -> list[tuple[StateKey, State]]:
@@ -72,6 +131,16 @@ def for_targets(conn: Connection, ids: Collection[int] | None = None) -> list[tu
         statement = statement.where(fast.among(conn, states.c.subject_id, ids))
     statement = statement.order_by(states.c.subject_id, states.c.rule, states.c.location_id)
     return [_item(row) for row in fast.fetch(conn, statement)]
+
+
+def at(conn: Connection, location_id: int) -> list[tuple[StateKey, State]]:
+    """Every state of one location. Reads the whole table."""
+    return [_item(row) for row in fast.fetch(conn, select(*_SELECTED).where(states.c.location_id == location_id))]
+
+
+def forget(conn: Connection, location_id: int) -> None:
+    """Nothing has been seen from this location."""
+    conn.execute(delete(states).where(states.c.location_id == location_id))
 
 
 def _read_group(

@@ -10,10 +10,12 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
+import numpy as np
 from sqlalchemy import (
     JSON,
     ColumnElement,
     Connection,
+    Integer,
     Row,
     Select,
     TableValuedAlias,
@@ -30,7 +32,9 @@ from sqlalchemy import (
     update,
 )
 
-from tocsin.core.outcome import REACHABLE
+from tocsin.core.decide import Quorum, Verdict
+from tocsin.core.outcome import HEADLINE, REACHABLE, StateKey
+from tocsin.core.shards import SHARDS
 from tocsin.core.target import TARGET
 from tocsin.store import fast, tables
 
@@ -63,6 +67,10 @@ class TargetRow:
     warnings_to_degraded: int
     degraded_above_ms: float | None
     certificate_warning_days: int | None
+    location_ids: Sequence[int] = ()
+    """Empty: every location."""
+    quorum: str = "majority"
+    """``any``, ``majority``, ``all`` or a number."""
     created_ms: int
     updated_ms: int
     deleted_ms: int | None = None
@@ -172,18 +180,34 @@ def slugs_beginning(conn: Connection, stem: str) -> set[str]:
     return set(found.scalars())
 
 
-def changed_since(conn: Connection, revision: int) -> list[FullTargetRow]:
-    """Every target whose newest change is later than ``revision``, deleted ones too, oldest change first."""
-    found = conn.execute(select(*_FULL_COLUMNS).where(T.revision > revision).order_by(T.revision))
-    return [_full_row(row) for row in found]
+def changed_since(
+    conn: Connection, revision: int, *, shards: Collection[int] | None = None, limit: int | None = None
+) -> list[FullTargetRow]:
+    """Targets whose newest change is later than ``revision``, deleted ones too, oldest change first.
+
+    ``shards`` keeps only theirs. The first ``limit`` changes; each has a revision of its own.
+    """
+    statement = select(*_FULL_COLUMNS).where(T.revision > revision).order_by(T.revision).limit(limit)
+    if shards is not None and len(shards) < SHARDS:
+        statement = statement.where(fast.among(conn, T.id % SHARDS, shards))
+    return [_full_row(row) for row in conn.execute(statement)]
+
+
+def touched_since(conn: Connection, revision: int) -> list[int]:
+    """The ids of targets whose newest change is later than ``revision``, deleted ones too."""
+    return [number for (number,) in fast.fetch(conn, select(T.id).where(T.revision > revision))]
 
 
 # ── pages ─────────────────────────────────────────────────────────────────────────────────────────────
 
 Sort = Literal["name", "-name", "created", "-created", "verdict", "latency", "-latency"]
 
-HEADLINE_LOCATION_ID = 1
-"""Whose verdict a target shows."""
+
+class Place(NamedTuple):
+    """A location, and the kinds of targets that are checked from locations."""
+
+    location_id: int
+    kinds: Collection[str]
 
 
 class Filters(NamedTuple):
@@ -195,10 +219,16 @@ class Filters(NamedTuple):
     group: str | None = None
     verdict: str | None = None
     enabled: bool | None = None
+    place: Place | None = None
+    """Checked from there: naming it, or naming none."""
+    ids: Collection[int] | None = None
 
 
 class Headline(NamedTuple):
-    """A target's state under the rule that makes its headline."""
+    """How a target stands: its headline's verdict, and what was seen last from anywhere.
+
+    ``since_ms`` is 0 before the first verdict, ``last_at_ms`` before the first look.
+    """
 
     verdict: str
     since_ms: int
@@ -209,8 +239,7 @@ class Headline(NamedTuple):
 
 class Listed(NamedTuple):
     row: TargetRow
-    headline: Headline | None
-    """None before the first check."""
+    headline: Headline
     sort_key: Any
 
 
@@ -232,7 +261,19 @@ _RANK: ColumnElement[int] = case(
     else_=2,
 )
 _FOLDED_NAME: ColumnElement[str] = func.lower(T.name)
-_LATENCY: ColumnElement[int] = func.coalesce(_state.c.last_latency_us, -1)
+# A headline is written when it changes, so what was seen last is found where it was seen. A location that the target is
+# no longer probed from is held and counts only where all of them are: the target is paused.
+_look = tables.states.alias("look")
+_NEWEST_FIRST: Final = (_look.c.held, _look.c.last_at_ms.desc(), _look.c.location_id)
+_LATENCY: ColumnElement[int] = func.coalesce(
+    select(_look.c.last_latency_us)
+    .where(_look.c.subject_id == T.id, _look.c.subject_kind == TARGET, _look.c.rule == REACHABLE)
+    .order_by(*_NEWEST_FIRST)
+    .limit(1)
+    .correlate(tables.targets)
+    .scalar_subquery(),
+    -1,
+)
 
 _SORTS: dict[Sort, tuple[ColumnElement[Any], bool]] = {
     "name": (_FOLDED_NAME, True),
@@ -248,7 +289,7 @@ _SORTS: dict[Sort, tuple[ColumnElement[Any], bool]] = {
 def page(
     conn: Connection, filters: Filters, *, sort: Sort = "name", limit: int, after: Position | None = None
 ) -> list[Listed]:
-    """Live targets with their headline, ordered by ``sort`` and then by id, beginning after ``after``."""
+    """Live targets with their headline, by ``sort`` and then by id, beginning after ``after``. Two statements."""
     key, ascending = _SORTS[sort]
     statement = (
         _listed(key)
@@ -260,29 +301,40 @@ def page(
         beyond = (key > after.sort_key) if ascending else (key < after.sort_key)
         further = (T.id > after.id) if ascending else (T.id < after.id)
         statement = statement.where(or_(beyond, and_(key == after.sort_key, further)))
-    return [_of_listed(row) for row in fast.fetch(conn, statement)]
+    return _seen(conn, statement)
+
+
+def matching(conn: Connection, filters: Filters) -> list[int]:
+    """The ids of live targets that fit, in order."""
+    statement = (
+        select(T.id)
+        .select_from(tables.targets.outerjoin(_state, _headline_of_target()))
+        .where(*_conditions(conn, filters))
+        .order_by(T.id)
+    )
+    return [target_id for (target_id,) in fast.fetch(conn, statement)]
 
 
 def listed(conn: Connection, target_id: int) -> Listed | None:
-    """One live target with its headline."""
-    statement = _listed(T.id).where(T.id == target_id, T.deleted_ms.is_(None))
-    return next((_of_listed(row) for row in fast.fetch(conn, statement)), None)
+    """One live target with its headline. Two statements."""
+    found = _seen(conn, _listed(T.id).where(T.id == target_id, T.deleted_ms.is_(None)))
+    return found[0] if found else None
 
 
 def worst(conn: Connection, *, limit: int) -> list[Listed]:
-    """Enabled targets that are not up, worst first, then those that have been so longest."""
+    """Enabled targets that are not up, worst first, then those that have been so longest. Two statements."""
     statement = (
         _listed(_RANK)
         .where(T.deleted_ms.is_(None), T.enabled.is_(True), _RANK < _RANK_UP)
         .order_by(_RANK, func.coalesce(_state.c.since_ms, T.created_ms), T.id)
         .limit(limit)
     )
-    return [_of_listed(row) for row in fast.fetch(conn, statement)]
+    return _seen(conn, statement)
 
 
 def counts(conn: Connection) -> dict[str, int]:
     """How many live targets have each verdict, and how many are ``paused``."""
-    word = case((T.enabled.is_(False), "paused"), else_=func.coalesce(_state.c.verdict, "unknown"))
+    word = case((T.enabled.is_(False), "paused"), else_=func.coalesce(_state.c.verdict, _UNKNOWN))
     statement = (
         select(word, func.count())
         .select_from(tables.targets.outerjoin(_state, _headline_of_target()))
@@ -290,6 +342,23 @@ def counts(conn: Connection) -> dict[str, int]:
         .group_by(word)
     )
     return dict(fast.fetch(conn, statement))
+
+
+class Down(NamedTuple):
+    name: str
+    since_ms: int
+
+
+def down(conn: Connection, target_ids: Collection[int] | None = None) -> dict[int, Down]:
+    """Those of these live, enabled targets (None: of all) that are down."""
+    statement = (
+        select(T.id, T.name, _state.c.since_ms)
+        .select_from(tables.targets.join(_state, _headline_of_target()))
+        .where(T.deleted_ms.is_(None), T.enabled.is_(True), _state.c.verdict == Verdict.DOWN.value)
+    )
+    if target_ids is not None:
+        statement = statement.where(fast.among(conn, T.id, target_ids))
+    return {target_id: Down(name, since_ms) for target_id, name, since_ms in fast.fetch(conn, statement)}
 
 
 def names(conn: Connection, target_ids: Collection[int]) -> dict[int, str]:
@@ -300,7 +369,7 @@ def names(conn: Connection, target_ids: Collection[int]) -> dict[int, str]:
 
 def tag_counts(conn: Connection) -> list[tuple[str, int]]:
     """Every tag in use and how many live targets carry it, by name."""
-    tag = _elements(conn)
+    tag = elements(conn)
     statement = (
         select(tag.c.value, func.count())
         .select_from(tables.targets.join(tag, literal(True)))
@@ -328,10 +397,23 @@ def _listed(key: ColumnElement[Any]) -> Select[Any]:
         _state.c.verdict.label("state_verdict"),
         _state.c.since_ms.label("state_since_ms"),
         _state.c.reason.label("state_reason"),
-        _state.c.last_at_ms.label("state_last_at_ms"),
-        _state.c.last_latency_us.label("state_last_latency_us"),
         key.label("sort_key"),
     ).select_from(tables.targets.outerjoin(_state, _headline_of_target()))
+
+
+def quorums(conn: Connection, headlines: Collection[StateKey]) -> dict[StateKey, Quorum]:
+    """What targets ask for now, for those of these headlines whose quorum they choose."""
+    chosen = {key.subject.id: key for key in headlines if key.subject.kind == TARGET and key.rule == REACHABLE}
+    if not chosen:
+        return {}
+    statement = select(T.id, T.quorum).where(fast.among(conn, T.id, chosen))
+    return {chosen[target_id]: quorum_of(text) for target_id, text in fast.fetch(conn, statement)}
+
+
+def quorum_of(text: str) -> Quorum:
+    """As the column holds it. One that a later version has written counts as the default."""
+    named: dict[str, Quorum] = {"any": "any", "majority": "majority", "all": "all"}
+    return int(text) if text.isdecimal() else named.get(text, "majority")
 
 
 def _headline_of_target() -> ColumnElement[bool]:
@@ -339,22 +421,57 @@ def _headline_of_target() -> ColumnElement[bool]:
         _state.c.subject_kind == TARGET,
         _state.c.subject_id == T.id,
         _state.c.rule == REACHABLE,
-        _state.c.location_id == HEADLINE_LOCATION_ID,
+        _state.c.location_id == HEADLINE,
     )
 
 
-def _of_listed(found: Sequence[Any]) -> Listed:
-    width = len(_NAMES)
-    verdict, since_ms, reason, last_at_ms, last_latency_us, sort_key = found[width:]
-    headline = None if verdict is None else Headline(verdict, since_ms, reason, last_at_ms, last_latency_us)
-    return Listed(_row(found[:width]), headline, sort_key)
+def _seen(conn: Connection, statement: Select[Any]) -> list[Listed]:
+    """The rows of ``_listed``, with what was seen of each target last."""
+    rows = [(_row(found[: len(_NAMES)]), found[len(_NAMES) :]) for found in fast.fetch(conn, statement)]
+    looks = _looks(conn, [row.id for row, _ in rows])
+    return [
+        Listed(row, Headline(verdict or _UNKNOWN, since_ms or 0, reason or "", *looks.get(row.id, _NO_LOOK)), sort_key)
+        for row, (verdict, since_ms, reason, sort_key) in rows
+    ]
+
+
+class _Look(NamedTuple):
+    at_ms: int
+    latency_us: int | None
+
+
+_NO_LOOK: Final = _Look(0, None)
+_UNKNOWN: Final = Verdict.UNKNOWN.value
+
+
+def _looks(conn: Connection, target_ids: Collection[int] | None) -> dict[int, _Look]:
+    """What was seen last of each of these targets (None: of all)."""
+    statement = select(
+        _look.c.subject_id,
+        cast(_look.c.held, Integer),
+        _look.c.last_at_ms,
+        _look.c.location_id,
+        func.coalesce(_look.c.last_latency_us, -1),
+    ).where(_look.c.subject_kind == TARGET, _look.c.rule == REACHABLE)
+    if target_ids is not None:
+        statement = statement.where(fast.among(conn, _look.c.subject_id, target_ids))
+    owner, held, at_ms, place, latency_us = fast.fetch_numbers(conn, statement).T
+    order = np.lexsort((-place, at_ms, -held, owner))  # the last one of each target is its newest look
+    is_last = np.append(owner[order][1:] != owner[order][:-1], True)[: len(order)]
+    newest = order[is_last]
+    return {
+        number: _Look(seen_ms, None if took_us < 0 else took_us)
+        for number, seen_ms, took_us in zip(
+            owner[newest].tolist(), at_ms[newest].tolist(), latency_us[newest].tolist(), strict=True
+        )
+    }
 
 
 def _conditions(conn: Connection, filters: Filters) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = [T.deleted_ms.is_(None)]
     if filters.text:
         pattern = f"%{_escaped(filters.text.lower())}%"
-        tag = _elements(conn)
+        tag = elements(conn)
         tagged = exists(select(literal(1)).select_from(tag).where(_folded(tag.c.value).like(pattern, escape="\\")))
         searched = (T.name, T.endpoint, T.group_name, T.description)
         conditions.append(or_(tagged, *(_folded(column).like(pattern, escape="\\") for column in searched)))
@@ -365,17 +482,26 @@ def _conditions(conn: Connection, filters: Filters) -> list[ColumnElement[bool]]
     if filters.enabled is not None:
         conditions.append(T.enabled.is_(filters.enabled))
     if filters.tag is not None:
-        tag = _elements(conn)
+        tag = elements(conn)
         conditions.append(exists(select(literal(1)).select_from(tag).where(tag.c.value == filters.tag)))
     if filters.verdict is not None:
-        conditions.append(func.coalesce(_state.c.verdict, "unknown") == filters.verdict)
+        conditions.append(func.coalesce(_state.c.verdict, _UNKNOWN) == filters.verdict)
+    if filters.place is not None:
+        named = elements(conn, T.location_ids)
+        naming_it = exists(
+            select(literal(1)).select_from(named).where(cast(named.c.value, Integer) == filters.place.location_id)
+        )
+        naming_none = func.json_array_length(T.location_ids) == 0
+        conditions += [T.kind.in_(sorted(filters.place.kinds)), or_(naming_none, naming_it)]
+    if filters.ids is not None:
+        conditions.append(fast.among(conn, T.id, filters.ids))
     return conditions
 
 
-def _elements(conn: Connection) -> TableValuedAlias:
-    """The tags of a target as rows with one column, ``value``."""
+def elements(conn: Connection, column: ColumnElement[Any] = T.tags) -> TableValuedAlias:
+    """What is in a list of a target's, its tags where none is named, as rows with one column, ``value``."""
     unpack = func.json_each if conn.dialect.name == "sqlite" else func.json_array_elements_text
-    return unpack(T.tags).table_valued("value", joins_implicitly=True)
+    return unpack(column).table_valued("value", joins_implicitly=True)
 
 
 def _folded(column: ColumnElement[Any]) -> ColumnElement[str]:
@@ -390,7 +516,8 @@ def _escaped(text: str) -> str:
 
 
 class Standing(NamedTuple):
-    """One live target, as little of it as a live view or a metric needs. ``since_ms`` is 0 before the first check."""
+    """One live target, as little of it as a live view or a metric needs. ``since_ms`` is 0 before the first verdict,
+    ``last_at_ms`` before the first look."""
 
     id: int
     slug: str
@@ -404,8 +531,8 @@ class Standing(NamedTuple):
     last_latency_us: int | None
 
 
-def standings(conn: Connection) -> list[Standing]:
-    """Every live target's, by id."""
+def standings(conn: Connection, target_ids: Collection[int] | None = None) -> list[Standing]:
+    """Those of these live targets (None: of all), by id. Two statements."""
     statement = (
         select(
             T.id,
@@ -413,17 +540,21 @@ def standings(conn: Connection) -> list[Standing]:
             T.kind,
             T.enabled,
             T.created_ms,
-            func.coalesce(_state.c.verdict, "unknown"),
+            func.coalesce(_state.c.verdict, _UNKNOWN),
             func.coalesce(_state.c.since_ms, 0),
             func.coalesce(_state.c.reason, ""),
-            func.coalesce(_state.c.last_at_ms, 0),
-            _state.c.last_latency_us,
         )
         .select_from(tables.targets.outerjoin(_state, _headline_of_target()))
         .where(T.deleted_ms.is_(None))
         .order_by(T.id)
     )
-    return [Standing(*row)._replace(enabled=bool(row[3])) for row in fast.fetch(conn, statement)]
+    if target_ids is not None:
+        statement = statement.where(fast.among(conn, T.id, target_ids))
+    looks = _looks(conn, target_ids)
+    return [
+        Standing._make((number, slug, kind, enabled == 1, *rest, *looks.get(number, _NO_LOOK)))
+        for number, slug, kind, enabled, *rest in fast.fetch(conn, statement)
+    ]
 
 
 def checks_per_minute(conn: Connection, kinds: Collection[str]) -> float:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Select, func, insert, or_, select, tuple_
+import numpy as np
+from sqlalchemy import Connection, Select, case, func, insert, literal_column, or_, select, tuple_
 
 from tocsin.core.decide import Transition, Verdict
-from tocsin.core.outcome import REACHABLE, StateKey, Subject
+from tocsin.core.outcome import HEADLINE, REACHABLE, StateKey, Subject
 from tocsin.core.target import TARGET
-from tocsin.core.uptime import Change
+from tocsin.core.uptime import CODES, Ints
 from tocsin.store import fast
 from tocsin.store.tables import targets, transitions
 
 _VERDICTS: Final = {verdict.value: verdict for verdict in Verdict}
+_CODES: Final = {verdict.value: code for verdict, code in CODES.items()}
 
 
 class StoredTransition(NamedTuple):
@@ -58,16 +59,23 @@ _SELECTED: Final = (
     transitions.c.at_ms,
     transitions.c.check_at_ms,
     transitions.c.reason,
+    transitions.c.check_location_id,
     transitions.c.recorded_ms,
     _ended_ms,
 )
+
+# Written out, not bound: SQLite uses an index with a condition only where it sees the same condition.
+_IS_HEADLINE: Final = transitions.c.location_id == literal_column(str(HEADLINE))
 
 Position = tuple[int, int]
 """The (at_ms, id) of the last row of the previous page."""
 
 
 def insert_many(conn: Connection, changes: Sequence[Transition], recorded_ms: int) -> list[int]:
-    """Store transitions, oldest first per subject; yields their ids in the same order."""
+    """Store transitions, oldest first per subject; yields their ids in the same order.
+
+    Only headlines are told to anybody; the others count as routed at once.
+    """
     if not changes:
         return []
     rows = [
@@ -82,6 +90,8 @@ def insert_many(conn: Connection, changes: Sequence[Transition], recorded_ms: in
             "check_at_ms": change.check_at_ms,
             "recorded_ms": recorded_ms,
             "reason": change.reason,
+            "check_location_id": change.check_location_id,
+            "routed_ms": None if change.key.location_id == HEADLINE else recorded_ms,
         }
         for change in changes
     ]
@@ -98,9 +108,10 @@ def of_subject(
     to_ms: int,
     limit: int | None = None,
     before: Position | None = None,
+    location_id: int = HEADLINE,
 ) -> list[StoredTransition]:
     """A subject's transitions that began in [from_ms, to_ms), newest first; ``rule`` None: under every rule."""
-    statement = _of(subject, rule).where(transitions.c.at_ms >= from_ms, transitions.c.at_ms < to_ms)
+    statement = _of(subject, rule, location_id).where(transitions.c.at_ms >= from_ms, transitions.c.at_ms < to_ms)
     return _page(conn, statement, limit, before)
 
 
@@ -113,8 +124,8 @@ def recent(
     before: Position | None = None,
     rule: str | None = None,
 ) -> list[StoredTransition]:
-    """The newest transitions of all subjects, newest first."""
-    statement = select(*_SELECTED).where(transitions.c.at_ms >= from_ms)
+    """The newest transitions of all subjects' headlines, newest first."""
+    statement = select(*_SELECTED).where(_IS_HEADLINE, transitions.c.at_ms >= from_ms)
     if to_ms is not None:
         statement = statement.where(transitions.c.at_ms < to_ms)
     if rule is not None:
@@ -129,6 +140,7 @@ def news(conn: Connection, *, limit: int) -> list[StoredTransition]:
     """
     live = select(targets.c.id).where(targets.c.id == transitions.c.subject_id, targets.c.deleted_ms.is_(None))
     statement = select(*_SELECTED).where(
+        _IS_HEADLINE,
         or_(transitions.c.before != Verdict.UNKNOWN.value, transitions.c.after != Verdict.UP.value),
         transitions.c.subject_kind == TARGET,
         live.exists(),
@@ -143,9 +155,14 @@ def get_many(conn: Connection, ids: Collection[int]) -> dict[int, StoredTransiti
 
 
 def for_uptime(
-    conn: Connection, target_ids: Collection[int] | None, from_ms: int, *, rule: str = REACHABLE
-) -> dict[int, list[Change]]:
-    """Each target's changes since ``from_ms``, oldest first, led by the one that was standing then, where there is one.
+    conn: Connection,
+    target_ids: Collection[int] | None,
+    from_ms: int,
+    *,
+    rule: str = REACHABLE,
+    location_id: int = HEADLINE,
+) -> Ints:
+    """What ``Timelines.of`` takes: each target's changes since ``from_ms``, led by the one that stood then, if any.
 
     One statement for all targets (None: every target). A target without any change is left out.
     """
@@ -156,6 +173,7 @@ def for_uptime(
             _later.c.subject_kind == TARGET,
             _later.c.subject_id == asked.c.id,
             _later.c.rule == rule,
+            _later.c.location_id == location_id,
             _later.c.at_ms <= from_ms,
         )
         .order_by(_later.c.at_ms.desc(), _later.c.id.desc())
@@ -163,23 +181,26 @@ def for_uptime(
         .correlate(asked)
         .scalar_subquery()
     )
-    columns = (transitions.c.subject_id, transitions.c.at_ms, transitions.c.id, transitions.c.after)
+    code = case(_CODES, value=transitions.c.after)
+    columns = (transitions.c.subject_id, transitions.c.at_ms, code, transitions.c.id)
     since = select(*columns).where(
         transitions.c.subject_kind == TARGET,
         transitions.c.subject_id.in_(select(asked.c.id)),
         transitions.c.rule == rule,
+        transitions.c.location_id == location_id,
         transitions.c.at_ms > from_ms,
     )
     statement = select(*columns).where(transitions.c.id.in_(select(standing).select_from(asked))).union_all(since)
-    changes: dict[int, list[Change]] = defaultdict(list)
-    for target_id, at_ms, _, after in sorted(fast.fetch(conn, statement)):
-        changes[target_id].append(Change(at_ms, _VERDICTS[after]))
-    return dict(changes)
+    found = fast.fetch_numbers(conn, statement)
+    subject, at_ms, _, number = found.T
+    return found[np.lexsort((number, at_ms, subject)), :3]
 
 
-def _of(subject: Subject, rule: str | None) -> Select[Any]:
+def _of(subject: Subject, rule: str | None, location_id: int) -> Select[Any]:
     statement = select(*_SELECTED).where(
-        transitions.c.subject_kind == subject.kind, transitions.c.subject_id == subject.id
+        transitions.c.subject_kind == subject.kind,
+        transitions.c.subject_id == subject.id,
+        transitions.c.location_id == location_id,
     )
     return statement if rule is None else statement.where(transitions.c.rule == rule)
 
@@ -194,9 +215,9 @@ def _page(
 
 
 def _stored(row: tuple[Any, ...]) -> StoredTransition:
-    number, kind, subject_id, rule, location_id, before, after, at_ms, check_at_ms, reason, *times = row
+    number, kind, subject_id, rule, location_id, before, after, at_ms, check_at_ms, reason, place, *times = row
     key = StateKey(Subject(kind, subject_id), rule, location_id)
-    change = Transition(key, _VERDICTS[before], _VERDICTS[after], at_ms, check_at_ms, reason)
+    change = Transition(key, _VERDICTS[before], _VERDICTS[after], at_ms, check_at_ms, reason, place)
     return StoredTransition(number, change, *times)
 
 
@@ -206,7 +227,11 @@ def newest_id(conn: Connection) -> int:
     return int(newest or 0)
 
 
-def stored_after(conn: Connection, transition_id: int, *, limit: int) -> list[StoredTransition]:
-    """Those stored after ``transition_id``, oldest first."""
-    statement = select(*_SELECTED).where(transitions.c.id > transition_id).order_by(transitions.c.id).limit(limit)
-    return [_stored(row) for row in fast.fetch(conn, statement)]
+def ids_after(conn: Connection, transition_id: int) -> list[int]:
+    """The numbers above ``transition_id`` of the headlines' transitions, in order."""
+    statement = (
+        select(transitions.c.id)
+        .where(transitions.c.location_id == HEADLINE, transitions.c.id > transition_id)
+        .order_by(transitions.c.id)
+    )
+    return [number for (number,) in fast.fetch(conn, statement)]

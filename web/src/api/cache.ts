@@ -25,12 +25,13 @@ export const key = {
   summary: (id: number) => ["target", id, "summary"] as const,
   latency: (id: number, from: string, to: string, stepS: number) =>
     ["target", id, "latency", from, to, stepS] as const,
-  checks: (id: number, only: string, from: string, to: string) =>
-    ["target", id, "checks", only, from, to] as const,
-  transitions: (id: number) => ["target", id, "transitions"] as const,
-  evidence: (id: number, atMs: number) => ["evidence", id, atMs] as const,
+  checks: (id: number, only: string, location: string) => ["target", id, "checks", only, location] as const,
+  transitions: (id: number, location: string) => ["target", id, "transitions", location] as const,
+  locationStates: (id: number) => ["target", id, "locations"] as const,
+  evidence: (id: number, atMs: number, location: string) => ["evidence", id, atMs, location] as const,
   pings: (id: number) => ["target", id, "pings"] as const,
   kinds: ["kinds"] as const,
+  locations: ["locations"] as const,
   channels: ["channels"] as const,
   channelKinds: ["channel-kinds"] as const,
   rules: ["rules"] as const,

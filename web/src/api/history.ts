@@ -46,17 +46,17 @@ export function useLatency(id: number, { named, rangeNow, stepS }: LatencyWish) 
 
 export type CheckFilter = "all" | "failed";
 
-export function useChecks(id: number, only: CheckFilter, range: { from?: string; to?: string }) {
+/** `location` empty: from everywhere. */
+export function useChecks(id: number, only: CheckFilter, location: string) {
   return useInfiniteQuery({
-    queryKey: key.checks(id, only, range.from ?? "", range.to ?? ""),
+    queryKey: key.checks(id, only, location),
     queryFn: ({ signal, pageParam }) =>
       get<Page<Check>>(
         withQuery(`/v1/targets/${id}/checks`, {
           limit: ROWS,
           cursor: pageParam,
           ok: only === "failed" ? false : undefined,
-          from: range.from,
-          to: range.to,
+          location: location || undefined,
         }),
         signal,
       ),
@@ -66,12 +66,17 @@ export function useChecks(id: number, only: CheckFilter, range: { from?: string;
   });
 }
 
-export function useTransitions(id: number) {
+/** `location` empty: of the target as a whole; otherwise as that location saw it. */
+export function useTransitions(id: number, location = "") {
   return useInfiniteQuery({
-    queryKey: key.transitions(id),
+    queryKey: key.transitions(id, location),
     queryFn: ({ signal, pageParam }) =>
       get<Page<Transition>>(
-        withQuery(`/v1/targets/${id}/transitions`, { limit: ROWS, cursor: pageParam }),
+        withQuery(`/v1/targets/${id}/transitions`, {
+          limit: ROWS,
+          cursor: pageParam,
+          location: location || undefined,
+        }),
         signal,
       ),
     initialPageParam: undefined as string | undefined,
@@ -79,10 +84,15 @@ export function useTransitions(id: number) {
   });
 }
 
-export function useEvidence(id: number, atMs: number) {
+/** `location` empty: wherever some was kept. */
+export function useEvidence(id: number, atMs: number, location: string) {
   return useQuery<Evidence>({
-    queryKey: key.evidence(id, atMs),
-    queryFn: ({ signal }) => get<Evidence>(`/v1/targets/${id}/checks/${atMs}/evidence`, signal),
+    queryKey: key.evidence(id, atMs, location),
+    queryFn: ({ signal }) =>
+      get<Evidence>(
+        withQuery(`/v1/targets/${id}/checks/${atMs}/evidence`, { location: location || undefined }),
+        signal,
+      ),
     staleTime: Infinity,
   });
 }

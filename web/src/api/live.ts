@@ -144,7 +144,8 @@ class LiveConnection {
     this.refreshedAt.set(id, now);
     void queries.invalidateQueries({
       queryKey: key.target(id),
-      predicate: (query) => query.queryKey.length > 2,
+      // The target itself has been merged; what only a change of verdict alters (because of what) is asked for.
+      predicate: (query) => atOnce || query.queryKey.length > 2,
     });
   }
 }

@@ -30,6 +30,7 @@ export function mergedTarget(target: Target, state: TargetState | undefined): Ta
   return {
     ...target,
     verdict: state.verdict,
+    because_of: state.verdict === "down" ? target.because_of : null,
     since: state.since,
     reason: state.reason,
     enabled: state.enabled,

@@ -301,6 +301,47 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/locations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Locations, by name
+         * @description All of them, on one page, with the workers that are there now.
+         */
+        get: operations["list_locations"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/locations/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Remove a location
+         * @description One that has no worker and that no target names. Its history stays, and so does its name in it. It is there again
+         *     as soon as a worker comes from it or a target names it.
+         */
+        delete: operations["remove_location"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/notifications": {
         parameters: {
             query?: never;
@@ -667,7 +708,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Changes of verdict, newest first */
+        /**
+         * Changes of verdict, newest first
+         * @description Those of its verdict; with `location`, those of the verdict from there, which has a part in it.
+         */
         get: operations["list_transitions"];
         put?: never;
         post?: never;
@@ -707,6 +751,26 @@ export interface paths {
         };
         /** Changes of every target, newest first */
         get: operations["read_timeline"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/uptime": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Uptime of many targets at once
+         * @description Of every target, or of those asked for, on one page, by id. Time-weighted, as in a target's `summary`.
+         */
+        get: operations["read_uptime"];
         put?: never;
         post?: never;
         delete?: never;
@@ -958,7 +1022,7 @@ export interface components {
             /** Latency Ms */
             latency_ms: number | null;
             /** Location */
-            location: string;
+            location: string | null;
             /**
              * Ok
              * @description Null: nothing could be measured.
@@ -990,6 +1054,11 @@ export interface components {
             degraded: number;
             /** Down */
             down: number;
+            /**
+             * Down Because Of
+             * @description Of those that are down: how many because of another that is.
+             */
+            down_because_of: number;
             /** Paused */
             paused: number;
             /** Unknown */
@@ -1032,6 +1101,8 @@ export interface components {
         DnsTarget: {
             /** Assert */
             assert: string[];
+            /** @description The target because of which it is down: the topmost of those it depends on, directly or not, that is down. Null: it is not down, or is so by itself. */
+            because_of: components["schemas"]["TargetName"] | null;
             /** Certificate Expires At */
             certificate_expires_at: string | null;
             /** Certificate Warning Days */
@@ -1045,6 +1116,11 @@ export interface components {
             created_at: string;
             /** Degraded Above Ms */
             degraded_above_ms: number | null;
+            /**
+             * Depends On
+             * @description Targets it cannot be up without.
+             */
+            depends_on: number[];
             /** Description */
             description: string;
             /** Enabled */
@@ -1081,6 +1157,20 @@ export interface components {
             last_check_at: string | null;
             /** Last Latency Ms */
             last_latency_ms: number | null;
+            /**
+             * Location States
+             * @description How it stands as each location sees it. Of one target, and in lists with `expand=locations`.
+             */
+            location_states?: components["schemas"]["LocationState"][] | null;
+            /**
+             * Locations
+             * @description Where it is checked from; empty: from every location, or from none because its job calls in.
+             * @example [
+             *       "fra",
+             *       "nyc"
+             *     ]
+             */
+            locations: string[];
             /** Name */
             name: string;
             /** Passes To Up */
@@ -1092,6 +1182,11 @@ export interface components {
              * @description Where a heartbeat's job calls in; null for other kinds.
              */
             ping_url: string | null;
+            /**
+             * Quorum
+             * @description How many locations must agree; null: nobody checks it from anywhere, because its job calls in.
+             */
+            quorum: ("any" | "majority" | "all") | number | null;
             /** Reason */
             reason: string;
             /** Recheck S */
@@ -1177,6 +1272,11 @@ export interface components {
              */
             degraded_above_ms?: number | null;
             /**
+             * Depends On
+             * @description Targets it cannot be up without. While one of them is down, it is down because of that one, and nobody is told of it.
+             */
+            depends_on?: number[];
+            /**
              * Description
              * @description Anything worth knowing at 03:12. Plain text.
              * @default
@@ -1230,6 +1330,15 @@ export interface components {
              */
             kind: "dns";
             /**
+             * Locations
+             * @description Where it is checked from, by name. Empty: from every location. A name that is new is made.
+             * @example [
+             *       "fra",
+             *       "nyc"
+             *     ]
+             */
+            locations?: string[];
+            /**
              * Name
              * @description What people call it.
              * @example shop
@@ -1241,6 +1350,12 @@ export interface components {
              * @default 1
              */
             passes_to_up: number;
+            /**
+             * Quorum
+             * @description How many of the locations that measure it must find it down before it is down: `any` (one), `majority` (more than half), `all`, or a number. The same for degraded.
+             * @default majority
+             */
+            quorum: ("any" | "majority" | "all") | number;
             /**
              * Recheck S
              * @description How soon to look again after a first failure; at most the interval, and equal to it to switch this off. Left out: 5, or the interval if shorter.
@@ -1461,7 +1576,7 @@ export interface components {
             /** Latency Ms */
             latency_ms: number | null;
             /** Location */
-            location: string;
+            location: string | null;
             /**
              * Network Fault
              * @description A fault that a lost network of our own would also cause.
@@ -1576,6 +1691,8 @@ export interface components {
         HeartbeatTarget: {
             /** Assert */
             assert: string[];
+            /** @description The target because of which it is down: the topmost of those it depends on, directly or not, that is down. Null: it is not down, or is so by itself. */
+            because_of: components["schemas"]["TargetName"] | null;
             /** Certificate Expires At */
             certificate_expires_at: string | null;
             /** Certificate Warning Days */
@@ -1594,6 +1711,11 @@ export interface components {
             cron: string;
             /** Degraded Above Ms */
             degraded_above_ms: number | null;
+            /**
+             * Depends On
+             * @description Targets it cannot be up without.
+             */
+            depends_on: number[];
             /** Description */
             description: string;
             /** Enabled */
@@ -1625,6 +1747,20 @@ export interface components {
             last_check_at: string | null;
             /** Last Latency Ms */
             last_latency_ms: number | null;
+            /**
+             * Location States
+             * @description How it stands as each location sees it. Of one target, and in lists with `expand=locations`.
+             */
+            location_states?: components["schemas"]["LocationState"][] | null;
+            /**
+             * Locations
+             * @description Where it is checked from; empty: from every location, or from none because its job calls in.
+             * @example [
+             *       "fra",
+             *       "nyc"
+             *     ]
+             */
+            locations: string[];
             /** Name */
             name: string;
             /** Passes To Up */
@@ -1641,6 +1777,11 @@ export interface components {
              * @description Where a heartbeat's job calls in; null for other kinds.
              */
             ping_url: string | null;
+            /**
+             * Quorum
+             * @description How many locations must agree; null: nobody checks it from anywhere, because its job calls in.
+             */
+            quorum: ("any" | "majority" | "all") | number | null;
             /** Reason */
             reason: string;
             /** Recheck S */
@@ -1720,6 +1861,11 @@ export interface components {
              * @description A pass slower than this is a warning; null: never.
              */
             degraded_above_ms?: number | null;
+            /**
+             * Depends On
+             * @description Targets it cannot be up without. While one of them is down, it is down because of that one, and nobody is told of it.
+             */
+            depends_on?: number[];
             /**
              * Description
              * @description Anything worth knowing at 03:12. Plain text.
@@ -1822,6 +1968,8 @@ export interface components {
              * @description Never shown. Sent as “Authorization: Bearer …”.
              */
             bearer_token: null;
+            /** @description The target because of which it is down: the topmost of those it depends on, directly or not, that is down. Null: it is not down, or is so by itself. */
+            because_of: components["schemas"]["TargetName"] | null;
             /**
              * Body
              * @description What to send; empty for nothing.
@@ -1855,6 +2003,11 @@ export interface components {
             created_at: string;
             /** Degraded Above Ms */
             degraded_above_ms: number | null;
+            /**
+             * Depends On
+             * @description Targets it cannot be up without.
+             */
+            depends_on: number[];
             /** Description */
             description: string;
             /** Enabled */
@@ -1906,6 +2059,20 @@ export interface components {
             /** Last Latency Ms */
             last_latency_ms: number | null;
             /**
+             * Location States
+             * @description How it stands as each location sees it. Of one target, and in lists with `expand=locations`.
+             */
+            location_states?: components["schemas"]["LocationState"][] | null;
+            /**
+             * Locations
+             * @description Where it is checked from; empty: from every location, or from none because its job calls in.
+             * @example [
+             *       "fra",
+             *       "nyc"
+             *     ]
+             */
+            locations: string[];
+            /**
              * Max Body Bytes
              * @description Read no more of the body than this, after decompression.
              */
@@ -1951,6 +2118,11 @@ export interface components {
              * @description For a proxy that asks for it.
              */
             proxy_username: string;
+            /**
+             * Quorum
+             * @description How many locations must agree; null: nobody checks it from anywhere, because its job calls in.
+             */
+            quorum: ("any" | "majority" | "all") | number | null;
             /** Reason */
             reason: string;
             /** Recheck S */
@@ -2071,6 +2243,11 @@ export interface components {
              */
             degraded_above_ms?: number | null;
             /**
+             * Depends On
+             * @description Targets it cannot be up without. While one of them is down, it is down because of that one, and nobody is told of it.
+             */
+            depends_on?: number[];
+            /**
              * Description
              * @description Anything worth knowing at 03:12. Plain text.
              * @default
@@ -2137,6 +2314,15 @@ export interface components {
              */
             kind: "http";
             /**
+             * Locations
+             * @description Where it is checked from, by name. Empty: from every location. A name that is new is made.
+             * @example [
+             *       "fra",
+             *       "nyc"
+             *     ]
+             */
+            locations?: string[];
+            /**
              * Max Body Bytes
              * @description Read no more of the body than this, after decompression.
              * @default 1048576
@@ -2197,6 +2383,12 @@ export interface components {
              */
             proxy_username: string;
             /**
+             * Quorum
+             * @description How many of the locations that measure it must find it down before it is down: `any` (one), `majority` (more than half), `all`, or a number. The same for degraded.
+             * @default majority
+             */
+            quorum: ("any" | "majority" | "all") | number;
+            /**
              * Recheck S
              * @description How soon to look again after a first failure; at most the interval, and equal to it to switch this off. Left out: 5, or the interval if shorter.
              * @default 5
@@ -2251,6 +2443,8 @@ export interface components {
         IcmpTarget: {
             /** Assert */
             assert: string[];
+            /** @description The target because of which it is down: the topmost of those it depends on, directly or not, that is down. Null: it is not down, or is so by itself. */
+            because_of: components["schemas"]["TargetName"] | null;
             /** Certificate Expires At */
             certificate_expires_at: string | null;
             /** Certificate Warning Days */
@@ -2269,6 +2463,11 @@ export interface components {
             created_at: string;
             /** Degraded Above Ms */
             degraded_above_ms: number | null;
+            /**
+             * Depends On
+             * @description Targets it cannot be up without.
+             */
+            depends_on: number[];
             /** Description */
             description: string;
             /** Enabled */
@@ -2306,6 +2505,20 @@ export interface components {
             last_check_at: string | null;
             /** Last Latency Ms */
             last_latency_ms: number | null;
+            /**
+             * Location States
+             * @description How it stands as each location sees it. Of one target, and in lists with `expand=locations`.
+             */
+            location_states?: components["schemas"]["LocationState"][] | null;
+            /**
+             * Locations
+             * @description Where it is checked from; empty: from every location, or from none because its job calls in.
+             * @example [
+             *       "fra",
+             *       "nyc"
+             *     ]
+             */
+            locations: string[];
             /** Name */
             name: string;
             /** Passes To Up */
@@ -2322,6 +2535,11 @@ export interface components {
              * @description Where a heartbeat's job calls in; null for other kinds.
              */
             ping_url: string | null;
+            /**
+             * Quorum
+             * @description How many locations must agree; null: nobody checks it from anywhere, because its job calls in.
+             */
+            quorum: ("any" | "majority" | "all") | number | null;
             /** Reason */
             reason: string;
             /** Recheck S */
@@ -2401,6 +2619,11 @@ export interface components {
              */
             degraded_above_ms?: number | null;
             /**
+             * Depends On
+             * @description Targets it cannot be up without. While one of them is down, it is down because of that one, and nobody is told of it.
+             */
+            depends_on?: number[];
+            /**
              * Description
              * @description Anything worth knowing at 03:12. Plain text.
              * @default
@@ -2449,6 +2672,15 @@ export interface components {
              */
             kind: "icmp";
             /**
+             * Locations
+             * @description Where it is checked from, by name. Empty: from every location. A name that is new is made.
+             * @example [
+             *       "fra",
+             *       "nyc"
+             *     ]
+             */
+            locations?: string[];
+            /**
              * Name
              * @description What people call it.
              * @example shop
@@ -2466,6 +2698,12 @@ export interface components {
              * @default 0.2
              */
             pause_s: number;
+            /**
+             * Quorum
+             * @description How many of the locations that measure it must find it down before it is down: `any` (one), `majority` (more than half), `all`, or a number. The same for degraded.
+             * @default majority
+             */
+            quorum: ("any" | "majority" | "all") | number;
             /**
              * Recheck S
              * @description How soon to look again after a first failure; at most the interval, and equal to it to switch this off. Left out: 5, or the interval if shorter.
@@ -2518,7 +2756,7 @@ export interface components {
              */
             prefix: string;
             /** Scopes */
-            scopes: ("admin" | "write" | "read" | "ingest")[];
+            scopes: ("admin" | "write" | "read" | "ingest" | "probe")[];
         };
         /**
          * KeyWrite
@@ -2533,7 +2771,7 @@ export interface components {
             /** Name */
             name: string;
             /** Scopes */
-            scopes: ("admin" | "write" | "read" | "ingest")[];
+            scopes: ("admin" | "write" | "read" | "ingest" | "probe")[];
         };
         /** KindRead */
         KindRead: {
@@ -2644,6 +2882,58 @@ export interface components {
              */
             status: "ok";
         };
+        /** Location */
+        Location: {
+            /**
+             * Name
+             * @example fra
+             */
+            name: string;
+            /**
+             * Targets
+             * @description How many targets are to be checked from there: those that name it or none.
+             */
+            targets: number;
+            /**
+             * Workers
+             * @description Those that are there now.
+             */
+            workers: components["schemas"]["Worker"][];
+        };
+        /**
+         * LocationState
+         * @description How a target stands as one location sees it.
+         */
+        LocationState: {
+            /** Last Check At */
+            last_check_at: string | null;
+            /** Last Latency Ms */
+            last_latency_ms: number | null;
+            /**
+             * Location
+             * @example fra
+             */
+            location: string;
+            /** Reason */
+            reason: string;
+            /**
+             * Since
+             * Format: date-time
+             * @description RFC 3339, UTC, milliseconds.
+             * @example 2026-03-01T03:12:07.250Z
+             */
+            since: string;
+            /**
+             * Verdict
+             * @enum {string}
+             */
+            verdict: "up" | "degraded" | "down" | "unknown";
+            /**
+             * Workers
+             * @description How many there are now. Without one nothing is checked from there.
+             */
+            workers: number;
+        };
         /** NewKey */
         NewKey: {
             /**
@@ -2671,7 +2961,7 @@ export interface components {
              */
             prefix: string;
             /** Scopes */
-            scopes: ("admin" | "write" | "read" | "ingest")[];
+            scopes: ("admin" | "write" | "read" | "ingest" | "probe")[];
         };
         /** NotificationRead */
         NotificationRead: {
@@ -2784,6 +3074,16 @@ export interface components {
              */
             next: string | null;
         };
+        /** Page[Location] */
+        Page_Location_: {
+            /** Items */
+            items: components["schemas"]["Location"][];
+            /**
+             * Next
+             * @description Send it as `cursor` for what follows; null: this was the end.
+             */
+            next: string | null;
+        };
         /** Page[NotificationRead] */
         Page_NotificationRead_: {
             /** Items */
@@ -2828,6 +3128,16 @@ export interface components {
         Page_Transition_: {
             /** Items */
             items: components["schemas"]["Transition"][];
+            /**
+             * Next
+             * @description Send it as `cursor` for what follows; null: this was the end.
+             */
+            next: string | null;
+        };
+        /** Page[Uptime] */
+        Page_Uptime_: {
+            /** Items */
+            items: components["schemas"]["Uptime"][];
             /**
              * Next
              * @description Send it as `cursor` for what follows; null: this was the end.
@@ -2949,7 +3259,7 @@ export interface components {
              * Schema State
              * @enum {string}
              */
-            schema_state: "current" | "behind" | "ahead" | "empty" | "unknown";
+            schema_state: "current" | "behind" | "newer" | "ahead" | "empty" | "unknown";
             /**
              * Status
              * @enum {string}
@@ -3118,6 +3428,8 @@ export interface components {
         };
         /** TargetBrief */
         TargetBrief: {
+            /** @description The target because of which it is down. */
+            because_of: components["schemas"]["TargetName"] | null;
             /** Id */
             id: number;
             /** Kind */
@@ -3168,6 +3480,11 @@ export interface components {
              * @description A pass slower than this is a warning; null: never.
              */
             degraded_above_ms?: number | null;
+            /**
+             * Depends On
+             * @description Targets it cannot be up without. While one of them is down, it is down because of that one, and nobody is told of it.
+             */
+            depends_on?: number[];
             /**
              * Description
              * @description Anything worth knowing at 03:12. Plain text.
@@ -3268,6 +3585,11 @@ export interface components {
              */
             degraded_above_ms?: number | null;
             /**
+             * Depends On
+             * @description Targets it cannot be up without. While one of them is down, it is down because of that one, and nobody is told of it.
+             */
+            depends_on?: number[];
+            /**
              * Description
              * @description Anything worth knowing at 03:12. Plain text.
              */
@@ -3342,6 +3664,8 @@ export interface components {
         TcpTarget: {
             /** Assert */
             assert: string[];
+            /** @description The target because of which it is down: the topmost of those it depends on, directly or not, that is down. Null: it is not down, or is so by itself. */
+            because_of: components["schemas"]["TargetName"] | null;
             /**
              * Ca Certificate
              * @description Trust this instead of the system's authorities. PEM.
@@ -3370,6 +3694,11 @@ export interface components {
             created_at: string;
             /** Degraded Above Ms */
             degraded_above_ms: number | null;
+            /**
+             * Depends On
+             * @description Targets it cannot be up without.
+             */
+            depends_on: number[];
             /** Description */
             description: string;
             /** Enabled */
@@ -3413,6 +3742,20 @@ export interface components {
             /** Last Latency Ms */
             last_latency_ms: number | null;
             /**
+             * Location States
+             * @description How it stands as each location sees it. Of one target, and in lists with `expand=locations`.
+             */
+            location_states?: components["schemas"]["LocationState"][] | null;
+            /**
+             * Locations
+             * @description Where it is checked from; empty: from every location, or from none because its job calls in.
+             * @example [
+             *       "fra",
+             *       "nyc"
+             *     ]
+             */
+            locations: string[];
+            /**
              * Minimum Tls Version
              * @description Accept nothing older.
              * @enum {string}
@@ -3434,6 +3777,11 @@ export interface components {
              * @description The port to connect to.
              */
             port: number;
+            /**
+             * Quorum
+             * @description How many locations must agree; null: nobody checks it from anywhere, because its job calls in.
+             */
+            quorum: ("any" | "majority" | "all") | number | null;
             /** Reason */
             reason: string;
             /**
@@ -3552,6 +3900,11 @@ export interface components {
              */
             degraded_above_ms?: number | null;
             /**
+             * Depends On
+             * @description Targets it cannot be up without. While one of them is down, it is down because of that one, and nobody is told of it.
+             */
+            depends_on?: number[];
+            /**
              * Description
              * @description Anything worth knowing at 03:12. Plain text.
              * @default
@@ -3607,6 +3960,15 @@ export interface components {
              */
             kind: "tcp";
             /**
+             * Locations
+             * @description Where it is checked from, by name. Empty: from every location. A name that is new is made.
+             * @example [
+             *       "fra",
+             *       "nyc"
+             *     ]
+             */
+            locations?: string[];
+            /**
              * Minimum Tls Version
              * @description Accept nothing older.
              * @default 1.2
@@ -3631,6 +3993,12 @@ export interface components {
              * @example 25
              */
             port: number;
+            /**
+             * Quorum
+             * @description How many of the locations that measure it must find it down before it is down: `any` (one), `majority` (more than half), `all`, or a number. The same for degraded.
+             * @default majority
+             */
+            quorum: ("any" | "majority" | "all") | number;
             /**
              * Receive
              * @description Wait for the server to say something, so that assertions can look at it. With send or expect it is waited for anyway.
@@ -3702,6 +4070,8 @@ export interface components {
              * @example 2026-03-01T03:12:07.250Z
              */
             at: string;
+            /** @description While it lasts: the target because of which this one is down; null: by itself, or it is over. */
+            because_of: components["schemas"]["TargetName"] | null;
             /**
              * Check At
              * Format: date-time
@@ -3728,8 +4098,11 @@ export interface components {
             has_evidence: boolean;
             /** Id */
             id: number;
-            /** Location */
-            location: string;
+            /**
+             * Location
+             * @description From where the check was made that settled it. Null: from none, as when a job called in.
+             */
+            location: string | null;
             /** Reason */
             reason: string;
             /**
@@ -3751,6 +4124,8 @@ export interface components {
         TlsTarget: {
             /** Assert */
             assert: string[];
+            /** @description The target because of which it is down: the topmost of those it depends on, directly or not, that is down. Null: it is not down, or is so by itself. */
+            because_of: components["schemas"]["TargetName"] | null;
             /**
              * Ca Certificate
              * @description Trust this instead of the system's authorities. PEM.
@@ -3779,6 +4154,11 @@ export interface components {
             created_at: string;
             /** Degraded Above Ms */
             degraded_above_ms: number | null;
+            /**
+             * Depends On
+             * @description Targets it cannot be up without.
+             */
+            depends_on: number[];
             /** Description */
             description: string;
             /** Enabled */
@@ -3817,6 +4197,20 @@ export interface components {
             /** Last Latency Ms */
             last_latency_ms: number | null;
             /**
+             * Location States
+             * @description How it stands as each location sees it. Of one target, and in lists with `expand=locations`.
+             */
+            location_states?: components["schemas"]["LocationState"][] | null;
+            /**
+             * Locations
+             * @description Where it is checked from; empty: from every location, or from none because its job calls in.
+             * @example [
+             *       "fra",
+             *       "nyc"
+             *     ]
+             */
+            locations: string[];
+            /**
              * Minimum Tls Version
              * @description Accept nothing older.
              * @enum {string}
@@ -3838,6 +4232,11 @@ export interface components {
              * @description The port to connect to.
              */
             port: number;
+            /**
+             * Quorum
+             * @description How many locations must agree; null: nobody checks it from anywhere, because its job calls in.
+             */
+            quorum: ("any" | "majority" | "all") | number | null;
             /** Reason */
             reason: string;
             /** Recheck S */
@@ -3941,6 +4340,11 @@ export interface components {
              */
             degraded_above_ms?: number | null;
             /**
+             * Depends On
+             * @description Targets it cannot be up without. While one of them is down, it is down because of that one, and nobody is told of it.
+             */
+            depends_on?: number[];
+            /**
              * Description
              * @description Anything worth knowing at 03:12. Plain text.
              * @default
@@ -3989,6 +4393,15 @@ export interface components {
              */
             kind: "tls";
             /**
+             * Locations
+             * @description Where it is checked from, by name. Empty: from every location. A name that is new is made.
+             * @example [
+             *       "fra",
+             *       "nyc"
+             *     ]
+             */
+            locations?: string[];
+            /**
              * Minimum Tls Version
              * @description Accept nothing older.
              * @default 1.2
@@ -4013,6 +4426,12 @@ export interface components {
              * @default 443
              */
             port: number;
+            /**
+             * Quorum
+             * @description How many of the locations that measure it must find it down before it is down: `any` (one), `majority` (more than half), `all`, or a number. The same for degraded.
+             * @default majority
+             */
+            quorum: ("any" | "majority" | "all") | number;
             /**
              * Recheck S
              * @description How soon to look again after a first failure; at most the interval, and equal to it to switch this off. Left out: 5, or the interval if shorter.
@@ -4094,8 +4513,11 @@ export interface components {
             has_evidence: boolean;
             /** Id */
             id: number;
-            /** Location */
-            location: string;
+            /**
+             * Location
+             * @description From where the check was made that settled it. Null: from none, as when a job called in.
+             */
+            location: string | null;
             /** Reason */
             reason: string;
             /**
@@ -4108,6 +4530,22 @@ export interface components {
              * @enum {string}
              */
             to: "up" | "degraded" | "down" | "unknown";
+        };
+        /** Uptime */
+        Uptime: {
+            /** Id */
+            id: number;
+            /**
+             * Uptime
+             * @description By window; null: no data.
+             * @example {
+             *       "24h": 1,
+             *       "7d": 0.9991
+             *     }
+             */
+            uptime: {
+                [key: string]: number | null;
+            };
         };
         /** WebhookChannel */
         WebhookChannel: {
@@ -4208,7 +4646,7 @@ export interface components {
              *       "admin"
              *     ]
              */
-            scopes: ("admin" | "write" | "read" | "ingest")[];
+            scopes: ("admin" | "write" | "read" | "ingest" | "probe")[];
         };
         /**
          * Window
@@ -4243,6 +4681,48 @@ export interface components {
              * @description Null: no data.
              */
             uptime: number | null;
+        };
+        /** Worker */
+        Worker: {
+            /**
+             * Clock Off Ms
+             * @description How far its clock is ahead of the installation's; negative: behind.
+             */
+            clock_off_ms: number;
+            /** Id */
+            id: string;
+            /**
+             * Name
+             * @description Of its host.
+             * @example probe-1.fra.example
+             */
+            name: string;
+            /**
+             * Remote
+             * @description It is far from the database and reports through the aggregator.
+             */
+            remote: boolean;
+            /**
+             * Seen At
+             * Format: date-time
+             * @description Its last sign of life.
+             * @example 2026-03-01T03:12:07.250Z
+             */
+            seen_at: string;
+            /**
+             * Shards
+             * @description How many of the 64 parts of the location's targets it has.
+             */
+            shards: number;
+            /**
+             * Started At
+             * Format: date-time
+             * @description RFC 3339, UTC, milliseconds.
+             * @example 2026-03-01T03:12:07.250Z
+             */
+            started_at: string;
+            /** Version */
+            version: string;
         };
     };
     responses: never;
@@ -6132,6 +6612,154 @@ export interface operations {
             };
         };
     };
+    list_locations: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Location_"];
+                };
+            };
+            /** @description The address, or the body as a whole, cannot be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody known is asking. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not with these scopes. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Our fault. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database is busy or away; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    remove_location: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The address, or the body as a whole, cannot be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody known is asking. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not with these scopes. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not as things stand. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Our fault. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database is busy or away; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_notifications: {
         parameters: {
             query?: {
@@ -7283,14 +7911,18 @@ export interface operations {
     list_targets: {
         parameters: {
             query?: {
+                /** @description Only those down because of this target. */
+                because_of?: number | null;
                 /** @description The `next` of the page before. */
                 cursor?: string | null;
                 enabled?: boolean | null;
-                /** @description Adds `summary` to each. */
-                expand?: "summary" | null;
+                /** @description What to add to each: `summary`, `locations` (their `location_states`), or both, by comma. */
+                expand?: string | null;
                 group?: string | null;
                 kind?: string | null;
                 limit?: number;
+                /** @description Only those checked from there. */
+                location?: string | null;
                 /** @description Part of name, address, tag, group or text. */
                 q?: string | null;
                 /** @description `verdict`: worst first. */
@@ -7802,6 +8434,8 @@ export interface operations {
                 from?: string | null;
                 /** @description At most this many. */
                 limit?: number;
+                /** @description Only what was seen from this location. */
+                location?: string | null;
                 /** @description Only those that passed, or only those that failed. */
                 ok?: boolean | null;
                 /** @description Until before then. */
@@ -8496,6 +9130,8 @@ export interface operations {
                 from?: string | null;
                 /** @description At most this many. */
                 limit?: number;
+                /** @description Only what was seen from this location. */
+                location?: string | null;
                 /** @description Until before then. */
                 to?: string | null;
             };
@@ -8702,6 +9338,77 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_TimelineEntry_"];
+                };
+            };
+            /** @description The address, or the body as a whole, cannot be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody known is asking. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not with these scopes. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Our fault. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database is busy or away; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    read_uptime: {
+        parameters: {
+            query?: {
+                /** @description Only these targets, by comma. */
+                ids?: string | null;
+                tag?: string | null;
+                /** @description Some of 24h, 7d, 30d, 90d, 365d, by comma; each ends now. */
+                windows?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Uptime_"];
                 };
             };
             /** @description The address, or the body as a whole, cannot be read. */

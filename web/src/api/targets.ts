@@ -11,6 +11,7 @@ const FIRST_PAGE = 100;
 const PAGE_SIZE = 1_000;
 const EVERY_MINUTE_MS = 60_000;
 const WHILE_BLIND_MS = 10_000;
+const LOCATIONS_EVERY_MS = 10_000;
 
 export function useTargets() {
   const refetchInterval = usePolling(EVERY_MINUTE_MS, WHILE_BLIND_MS);
@@ -52,12 +53,15 @@ const everyTarget = queryOptions<Target[]>({
 });
 
 export function useTarget(id: number) {
+  const everyMinute = usePolling(EVERY_MINUTE_MS, WHILE_BLIND_MS);
+  const often = usePolling(LOCATIONS_EVERY_MS, WHILE_BLIND_MS);
   return useQuery<Target>({
     queryKey: key.target(id),
     queryFn: ({ signal }) => get<Target>(`/v1/targets/${id}`, signal),
     // The list knows most of it already: show that while the whole is on its way.
     placeholderData: () => queries.getQueryData<Target[]>(key.targets)?.find((target) => target.id === id),
-    refetchInterval: usePolling(EVERY_MINUTE_MS, WHILE_BLIND_MS),
+    // How single locations stand is not told live.
+    refetchInterval: (query) => ((query.state.data?.location_states?.length ?? 0) > 1 ? often : everyMinute),
   });
 }
 

@@ -17,6 +17,11 @@ export type TargetSummary = Schemas["TargetSummary"];
 export type BarCell = Schemas["Bar"];
 export type Verdict = Target["verdict"];
 
+export type LocationState = Schemas["LocationState"];
+export type Quorum = NonNullable<Target["quorum"]>;
+export type Location = Schemas["Location"];
+export type Worker = Location["workers"][number];
+
 /** What the live connection says of a target. */
 export type TargetState = Pick<
   Target,

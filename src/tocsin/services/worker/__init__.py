@@ -1,5 +1,5 @@
-"""The worker: probes active targets, all day, and hands what it saw to the pipeline."""
+"""The worker: probes its share of the active targets, all day, and hands what it saw to its home."""
 
-from tocsin.services.worker.worker import TargetChanges, Worker, WorkerSettings
+from tocsin.services.worker.worker import Worker, WorkerSettings
 
-__all__ = ["TargetChanges", "Worker", "WorkerSettings"]
+__all__ = ["Worker", "WorkerSettings"]

@@ -1,4 +1,4 @@
-"""The loop that probes: every active target once per slot, none waiting for another.
+"""The loop that probes: every active target of its shards once per slot, none waiting for another.
 
 It decides nothing about verdicts and stores nothing itself; it starts checks on time and hands their outcomes to
 the recorder. Correctness needs no message: targets are re-read on a timer, the bus only makes it sooner.
@@ -9,45 +9,61 @@ from __future__ import annotations
 import asyncio
 import math
 import resource
-from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
 
 from tocsin.bus.base import Bus
-from tocsin.core.decide import Policy, Verdict, graded, unsettled
+from tocsin.core.decide import Verdict, graded, unsettled
 from tocsin.core.outcome import CERTIFICATE, REACHABLE, Outcome, Result, StateKey, Subject
 from tocsin.core.own_network import NetworkJudge
-from tocsin.core.target import TARGET, Target
+from tocsin.core.shards import shard_of
+from tocsin.core.target import CERTIFICATE_POLICY, TARGET, Target
+from tocsin.home import Home, Introduction, Lease, TargetChanges
 from tocsin.lib import metrics
 from tocsin.lib.canary import has_network
 from tocsin.lib.clock import Clock
 from tocsin.lib.log import get_logger
 from tocsin.lib.net import Network
 from tocsin.lib.threads import TaskSet, Threads
-from tocsin.pipeline import Entry, Pipeline, Settled
+from tocsin.pipeline import Entry, Settled
 from tocsin.probes.frame import CertificateStanding, Examination, Prepared, examine, prepare
 from tocsin.services.worker.agenda import Agenda, Due, SlotClock
 from tocsin.services.worker.lag import LoopLag
 from tocsin.services.worker.recorder import Recorder
+from tocsin.services.worker.tenancy import RENEW_S, Tenancy
 from tocsin.store.certificates import Chain
 from tocsin.store.checks import CheckRow
 from tocsin.store.engine import StoreError
 
-RELOAD_S = 2.0
+RELOAD_S = 1.5
+"""Targets are looked for that often, so that a change has its effect within two seconds."""
+HEAR_S = 60.0
+BREATH = 50
+"""After so many targets taken over, about 3 ms, checks have their turn."""
 CANARY_FRESH_S = 1.0
 """A canary's answer is believed this long."""
 CANARY_EVERY_S = 30.0
 """The canary is asked this often while all is well, so that a later failure means something."""
 AT_ONCE = 50
 """Up to this many new targets are looked at as soon as they appear, and at a start; more wait for their slots."""
-FINISH_S = 2.5
+RENEWED_S = 0.4
+"""On stop, a renewal that is under way gets this long."""
+FINISH_S = 2.3
 """On stop, checks under way get this long to end of themselves."""
-WRITE_S = 2.5
+WRITE_S = 1.8
 """On stop, results that wait get this long to be written."""
-SLACK_MS = 10_000
-"""A target is due two intervals after its last check and this much later: a quick restart is not silence."""
+LEAVE_S = 0.5
+"""On stop, giving back what is held gets this long."""
+LINGER_MS = 1500
+"""A shard that another is to have is given back after this even when a check of it hangs. What comes of that check is
+kept as history; longer than that nobody would probe the shard's other targets."""
+CATCH_UP_MS = 10_000
+"""Of a shard that another gave back, slots that passed meanwhile are made up for, if they are no older than this."""
+SLACK_MS = 25_000
+"""A target is due two intervals after its last check and this much later: a restart is not silence, nor is the time
+until another worker has taken over what a dead one held."""
 CLOCK_EVERY_S = 1.0
 BURST = 200
 """So many checks are started in one turn of the loop; then the answers that came meanwhile have their turn."""
@@ -63,75 +79,97 @@ LOST_NETWORK = "nothing measured: this worker has lost its own network"
 log = get_logger("worker")
 
 
-class TargetChanges(NamedTuple):
-    """What changed about targets since a revision; ``revision`` is where to ask from next."""
-
-    targets: Sequence[Target]
-    removed: Sequence[int]
-    revision: int
-
-
-class LoadTargets(Protocol):
-    def __call__(self, since_revision: int) -> TargetChanges: ...
-
-
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    location_id: int
     canary: tuple[str, ...] = ()
     max_concurrent: int = 5000
     buffer: int = 200_000
+    renew_s: float = RENEW_S
+
+
+class _Shard:
+    """What the worker holds of one shard, under one epoch."""
+
+    __slots__ = ("epoch", "left_ms", "loaded", "number", "revision", "since_ms", "under_way", "watched")
+
+    def __init__(self, number: int, epoch: int, since_ms: int | None) -> None:
+        self.number = number
+        self.epoch = epoch
+        self.revision = -1
+        self.loaded = False
+        self.since_ms = since_ms
+        """Until it is loaded: up to when its slots were started by whoever gave it back, if that is known."""
+        self.left_ms: int | None = None
+        """Later slots are for the next to start; None: we go on."""
+        self.under_way = 0
+        self.watched: set[int] = set()
 
 
 class _Watch:
     """What the worker holds of one target."""
 
-    __slots__ = ("certificate", "certificate_told", "prepared", "reachable", "target", "under_way")
+    __slots__ = ("certificate", "certificate_told", "prepared", "reachable", "shard", "target", "under_way", "void")
 
-    def __init__(self, target: Target, prepared: Prepared, location_id: int) -> None:
+    def __init__(self, target: Target, prepared: Prepared, shard: _Shard, location_id: int) -> None:
         subject = Subject(TARGET, target.id)
         self.target = target
         self.prepared = prepared
+        self.shard = shard
         self.reachable = StateKey(subject, REACHABLE, location_id)
         self.certificate = StateKey(subject, CERTIFICATE, location_id)
         self.certificate_told: tuple[CertificateStanding, str] | None = None
         self.under_way = False
+        self.void = False
+        """The target is another now, paused or gone: what a check under way still finds out is of no use."""
 
 
 class Worker:
-    """``load`` blocks and is called on a thread; ``open_network`` is entered on the worker's own loop."""
+    """``home`` is called on threads; ``open_network`` is entered on the worker's own loop. A ``clock`` that is a
+    ``SharedClock`` is put right by what home says."""
 
     def __init__(
         self,
         *,
-        pipeline: Pipeline,
+        home: Home,
+        me: Introduction,
         bus: Bus,
         clock: Clock,
-        load: LoadTargets,
         open_network: Callable[[], AbstractAsyncContextManager[Network]],
         settings: WorkerSettings,
     ) -> None:
-        self._pipeline = pipeline
+        self._home = home
+        self._me = me
         self._bus = bus
         self._clock = clock
-        self._load = load
         self._open_network = open_network
         self._settings = settings
         self._slots = SlotClock(clock)
         self._agenda = Agenda()
+        self._location_id = 0
+        self._shards: dict[int, _Shard] = {}
         self._watches: dict[int, _Watch] = {}
-        self._revision = -1
-        self._loaded = False
+        self._looks = AT_ONCE
         self._waiting: deque[Due] = deque()
         self._judge = NetworkJudge()
         self._canary_asked_s = float("-inf")
         self._stopping = False
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Runs until ``stop`` is set; then ends checks under way, writes what is left and returns.
+    def lacks(self) -> str:
+        """What keeps it from probing its whole share, as a sentence; empty when nothing does. From any thread."""
+        if not self._location_id:
+            return "The worker has no lease yet."
+        if self._tenancy.is_out_of_touch:
+            return "The worker's lease cannot be renewed; it goes on with what it holds."
+        if any(not shard.loaded for shard in tuple(self._shards.values())):
+            return "The worker is loading its targets."
+        return ""
 
-        Start: targets, canary, recorder, checks. Stop: the reverse. Raises when a loop of it has ended by itself: a
-        worker that looks and does not record is none.
+    async def run(self, stop: asyncio.Event) -> None:
+        """Runs until ``stop`` is set; then ends checks under way, writes what is left, gives back what it holds and
+        returns.
+
+        Start: recorder, lease, targets, canary, checks. Stop: the reverse. Raises when a loop of it has ended by
+        itself: a worker that looks and does not record is none.
         """
         broken: list[BaseException] = []
 
@@ -139,80 +177,262 @@ class Worker:
             broken.append(error)
             stop.set()
 
+        self._end = end
         self._limit = max(10, min(self._settings.max_concurrent, _open_files() - 200))
         self._canary_lock = asyncio.Lock()
         self._checks = TaskSet(_report)
         reading = Threads("worker-read", 1)
         writing = Threads("worker-write", 1)
         self._recorder = Recorder(
-            self._pipeline, writing, self._clock, bound=self._settings.buffer, settled=self._on_settled
+            self._home, writing, self._clock, bound=self._settings.buffer, settled=self._on_settled
         )
+        self._tenancy = Tenancy(
+            self._home,
+            self._me,
+            self._clock,
+            taken=self._take_share,
+            done_with=self._done_with,
+            renew_s=self._settings.renew_s,
+        )
+        self._read_soon = asyncio.Event()
+        loops = TaskSet(end)
         try:
             async with self._open_network() as network:
                 self._network = network
                 self._lag = LoopLag(asyncio.get_running_loop(), network.http.behind_s)
                 self._timer: asyncio.Handle = asyncio.get_running_loop().call_soon(self._tick)
-                loops = TaskSet(end)
-                recording = loops.start(self._recorder.run())
-                loops.start(self._follow_targets(reading))
-                loops.start(self._follow_canary())
-                loops.start(self._follow_clock())
-                await stop.wait()
-                self._stopping = True
-                self._timer.cancel()
-                if not await self._checks.wait(FINISH_S):
-                    log.info("checks under way are given up at stop", checks=len(self._checks))
-                await self._checks.close()
-                self._recorder.drain()
-                await asyncio.wait([recording], timeout=WRITE_S)
-                if len(self._recorder):
-                    log.error("results could not be written before the end", results=len(self._recorder))
-                await loops.close()
-                self._lag.stop()
-                if broken:
-                    raise broken[0]
+                try:
+                    recording = loops.start(self._recorder.run())
+                    renewing = loops.start(self._tenancy.run())
+                    loading = loops.start(self._follow_targets(reading))
+                    loops.start(self._hear())
+                    loops.start(self._follow_canary())
+                    loops.start(self._follow_clock())
+                    await stop.wait()
+                    self._tenancy.end()
+                    await asyncio.wait([renewing], timeout=RENEWED_S)
+                    renewing.cancel()
+                    loading.cancel()
+                    await self._wind_up(recording)
+                finally:
+                    self._stop_starting()
+                    await self._checks.close()
+                    await loops.close()
+                    self._lag.stop()
         finally:
             reading.close()
             writing.close()
+            self._tenancy.close()
+        if broken:
+            raise broken[0]
+
+    def _stop_starting(self) -> None:
+        self._stopping = True
+        self._timer.cancel()
+
+    async def _wind_up(self, recording: asyncio.Task[None]) -> None:
+        self._stop_starting()
+        give_back = self._all_started()
+        if not await self._checks.wait(FINISH_S):
+            log.info("checks under way are given up at stop", checks=len(self._checks))
+        await self._checks.close()
+        self._recorder.drain()
+        await asyncio.wait([recording], timeout=WRITE_S)
+        if len(self._recorder):
+            log.error("results could not be written before the end", results=len(self._recorder))
+        await self._leave(give_back)
+
+    async def _leave(self, give_back: Mapping[int, int]) -> None:
+        try:
+            async with asyncio.timeout(LEAVE_S):
+                await self._tenancy.leave(give_back)
+        except (StoreError, TimeoutError) as error:
+            log.warning("what was held could not be given back; others wait until the lease ends", reason=repr(error))
+
+    async def _hear(self) -> None:
+        async with self._bus.listen(["targets", "workers"]) as bell:
+            while True:
+                rung = await bell.wait(HEAR_S)
+                if "workers" in rung:
+                    self._tenancy.soon()
+                if "targets" in rung:
+                    self._read_soon.set()
+
+    # ── our share ─────────────────────────────────────────────────────────────────────────────────
+
+    def _take_share(self, lease: Lease) -> None:
+        """Begins with what is new, goes on with what is held, winds up what another is to have, drops what is lost."""
+        self._look_at_clock()
+        moved = lease.location_id != self._location_id
+        self._location_id = lease.location_id
+        for shard in list(self._shards.values()):
+            if moved or lease.epochs.get(shard.number) != shard.epoch:
+                self._drop(shard)
+        for number, epoch in lease.epochs.items():
+            if number not in self._shards:
+                self._shards[number] = _Shard(number, epoch, lease.since.get(number))
+                self._read_soon.set()
+        # Results that wait for a database that was away must be written while the shard is ours.
+        leaving: Collection[int] = () if self._recorder.is_behind else lease.leaving
+        for number, shard in self._shards.items():
+            if number in leaving and shard.left_ms is None:
+                self._begin_leaving(shard)
+            elif number not in leaving and shard.left_ms is not None:
+                self._resume(shard, shard.left_ms)
+        self._give_back_soon()
+        metrics.TARGETS_WATCHED.set(len(self._watches))
+
+    def _drop(self, shard: _Shard) -> None:
+        """Checks under way end and are recorded under the epoch they were started in."""
+        del self._shards[shard.number]
+        for target_id in shard.watched:
+            del self._watches[target_id]
+            self._agenda.remove(target_id)
+
+    def _begin_leaving(self, shard: _Shard) -> None:
+        if shard.since_ms is not None:
+            if shard.watched:
+                return  # half of it is loaded; in a moment it can be said up to when its slots were started
+            shard.left_ms = shard.since_ms
+            return
+        shard.left_ms = int(self._slots.now_ms())
+        self._waiting.extend(self._agenda.take(shard.left_ms))
+        self._tick_soon()
+
+    def _resume(self, shard: _Shard, left_ms: int) -> None:
+        shard.left_ms = None
+        for target_id in shard.watched:
+            self._agenda.put(target_id, self._watches[target_id].target.interval_ms, left_ms)
+        self._tick_soon()
+
+    def _done_with(self) -> dict[int, int]:
+        """The shards that can be given back now: nothing of them is under way or waits, or not for much longer."""
+        done: dict[int, int] = {}
+        now_ms = self._slots.now_ms()
+        for shard in self._shards.values():
+            if shard.left_ms is None:
+                continue
+            idle = not shard.under_way and not self._recorder.waiting(shard.number) and not self._has_due(shard)
+            if idle or now_ms - shard.left_ms > LINGER_MS:
+                done[shard.number] = shard.left_ms
+        return done
+
+    def _has_due(self, shard: _Shard) -> bool:
+        """A slot that is still ours waits to be started."""
+        left_ms = shard.left_ms or 0
+        return any(due.at_ms <= left_ms and due.target_id in shard.watched for due in self._waiting)
+
+    def _give_back_soon(self) -> None:
+        if any(shard.left_ms is not None for shard in self._shards.values()) and self._done_with():
+            self._tenancy.soon()
+
+    def _all_started(self) -> dict[int, int]:
+        """Up to when every slot of each shard has been started, as far as that is known."""
+        now_ms = int(self._slots.now_ms())
+        self._waiting.extend(self._agenda.take(now_ms))
+        started: dict[int, int] = {}
+        for number, shard in self._shards.items():
+            if shard.left_ms is not None:
+                started[number] = shard.left_ms
+            elif shard.loaded:
+                started[number] = now_ms
+            elif shard.since_ms is not None:
+                started[number] = shard.since_ms
+        for due in self._waiting:
+            number = shard_of(due.target_id)
+            if number in started:
+                started[number] = min(started[number], due.at_ms - 1)
+        return started
 
     # ── what to watch ─────────────────────────────────────────────────────────────────────────────
 
     async def _follow_targets(self, reading: Threads) -> None:
-        async with self._bus.listen(["targets"]) as bell:
-            while True:
-                try:
-                    self._take_over(await reading.run(self._load, self._revision))
-                except StoreError as error:
+        unread = False
+        while True:
+            complete = True
+            try:
+                complete = await self._read_changes(reading)
+                if unread:
+                    log.info("targets are read again")
+                unread = False
+            except StoreError as error:
+                if not unread:
                     log.warning("targets cannot be read; going on with those known", reason=str(error))
-                except Exception:
-                    log.exception("changes of targets cannot be taken over; going on with those known")
-                await bell.wait(RELOAD_S)
+                unread = True
+            except Exception:
+                log.exception("changes of targets cannot be taken over; going on with those known")
+            if complete:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(RELOAD_S):
+                        await self._read_soon.wait()
+                self._read_soon.clear()
 
-    def _take_over(self, changes: TargetChanges) -> None:
-        if not changes.targets and not changes.removed and self._loaded:
-            return
-        now_ms = int(self._slots.now_ms())
+    async def _read_changes(self, reading: Threads) -> bool:
+        """What changed about the targets of each shard since it was read last, or the first of it. False: there is
+        more.
+
+        Those known already come first, so that loading many new ones does not delay a change of theirs.
+        """
+        by_revision: defaultdict[int, list[_Shard]] = defaultdict(list)
+        for shard in self._shards.values():
+            by_revision[shard.revision].append(shard)
+        complete = True
+        for revision, shards in sorted(by_revision.items(), reverse=True):
+            changes = await reading.run(self._home.load, [shard.number for shard in shards], revision)
+            await self._take_over(changes, shards)
+            for shard in shards:
+                shard.revision = changes.revision
+                if changes.complete:
+                    shard.loaded, shard.since_ms = True, None
+            complete = complete and changes.complete
+        if complete:
+            self._looks = AT_ONCE
+        return complete
+
+    async def _take_over(self, changes: TargetChanges, shards: Iterable[_Shard]) -> None:
+        """``shards`` are those that were asked for; one that is lost meanwhile is left alone."""
+        asked = {shard.number: shard for shard in shards}
+
+        def held(target_id: int) -> _Shard | None:
+            shard = asked.get(shard_of(target_id))
+            return shard if shard is not None and self._shards.get(shard.number) is shard else None
+
         for target_id in changes.removed:
-            self._forget(target_id)
-        new = 0
-        for target in changes.targets:
-            prepared = self._prepare(target) if target.enabled else None
-            if prepared is None:
-                self._forget(target.id)
-                continue
-            known = self._watches.get(target.id)
-            if known is not None and _probed_alike(known.target, target):
-                known.target, known.prepared = target, prepared
-                known.certificate_told = None  # it may have been paused and resumed since
-                continue
-            self._watches[target.id] = _Watch(target, prepared, self._settings.location_id)
-            self._agenda.put(target.id, target.interval_ms, now_ms)
-            new += 1
-            if new <= AT_ONCE:
-                self._agenda.look(target.id, now_ms)
-        self._revision, self._loaded = changes.revision, True
+            if held(target_id) is not None:
+                self._forget(target_id)
+        for number, target in enumerate(changes.targets, 1):
+            shard = held(target.id)
+            if shard is not None:
+                self._watch(target, shard)
+            if number % BREATH == 0:
+                self._tick_soon()
+                await asyncio.sleep(0)
         metrics.TARGETS_WATCHED.set(len(self._watches))
-        self._tick_soon()
+        if changes.targets:
+            self._tick_soon()
+
+    def _watch(self, target: Target, shard: _Shard) -> None:
+        prepared = self._prepare(target) if target.enabled else None
+        if prepared is None:
+            self._forget(target.id)
+            return
+        known = self._watches.get(target.id)
+        if known is not None and _probed_alike(known.target, target):
+            known.target, known.prepared = target, prepared
+            known.certificate_told = None  # it may have been paused and resumed since
+            return
+        if known is not None:
+            known.void = True
+        self._watches[target.id] = _Watch(target, prepared, shard, self._location_id)
+        shard.watched.add(target.id)
+        now_ms = int(self._slots.now_ms())
+        if shard.since_ms is not None:
+            self._agenda.put(target.id, target.interval_ms, max(shard.since_ms, now_ms - CATCH_UP_MS))
+            return
+        self._agenda.put(target.id, target.interval_ms, now_ms)
+        if self._looks > 0:
+            self._looks -= 1
+            self._agenda.look(target.id, now_ms)
 
     def _prepare(self, target: Target) -> Prepared | None:
         """None for kinds that nobody probes, and for a target that an older version stored and this one refuses."""
@@ -223,7 +443,10 @@ class Worker:
             return None
 
     def _forget(self, target_id: int) -> None:
-        if self._watches.pop(target_id, None) is not None:
+        watch = self._watches.pop(target_id, None)
+        if watch is not None:
+            watch.void = True
+            watch.shard.watched.discard(target_id)
             self._agenda.remove(target_id)
 
     # ── when to look ──────────────────────────────────────────────────────────────────────────────
@@ -231,17 +454,32 @@ class Worker:
     async def _follow_clock(self) -> None:
         while True:
             await asyncio.sleep(CLOCK_EVERY_S)
-            jumped_ms = self._slots.follow()
-            if jumped_ms:
-                metrics.CLOCK_JUMPS.inc()
-                log.warning("the clock jumped; slots are laid anew", by_ms=jumped_ms)
-                self._agenda.lay_anew(int(self._slots.now_ms()))
-                self._waiting.clear()
-                self._tick_soon()
+            if self._look_at_clock():
+                self._tenancy.soon()  # home knows what time it is
+
+    def _look_at_clock(self) -> bool:
+        """Whether it jumped."""
+        jumped_ms = self._slots.follow()
+        if not jumped_ms:
+            return False
+        if self._watches:
+            metrics.CLOCK_JUMPS.inc()
+            log.warning("the clock jumped; slots are laid anew", by_ms=jumped_ms)
+            self._agenda.lay_anew(int(self._slots.now_ms()))
+            self._waiting.clear()
+            self._tick_soon()
+        return True
 
     def _tick(self) -> None:
-        """Starts what is due and sets the timer for what is due next. A callback rather than a task: it runs for
-        every slot, and waking a task costs a turn of the loop more."""
+        """A callback rather than a task: it runs for every slot, and waking a task costs a turn of the loop more. What
+        a callback raises is only logged, and nothing would be started any more."""
+        try:
+            self._start_due()
+        except Exception as error:
+            self._end(error)
+
+    def _start_due(self) -> None:
+        """Starts what is due and sets the timer for what is due next."""
         self._waiting.extend(self._agenda.take(self._slots.now_ms()))
         busy = self._lag.now_s() > BUSY_S
         for _ in range(min(len(self._waiting), self._limit - len(self._checks), FEW if busy else BURST)):
@@ -269,6 +507,9 @@ class Worker:
         watch = self._watches.get(due.target_id)
         if watch is None:
             return
+        left_ms = watch.shard.left_ms
+        if left_ms is not None and due.at_ms > left_ms:
+            return
         late_s = (self._slots.now_ms() - due.at_ms) / 1000
         if watch.under_way or late_s * 1000 > watch.target.interval_ms:
             if not due.extra:
@@ -277,13 +518,14 @@ class Worker:
         if not due.extra:
             metrics.START_LATENESS.observe(late_s)
         watch.under_way = True
+        watch.shard.under_way += 1
         self._checks.start(self._check(watch, due.at_ms))
 
     def _on_settled(self, settled: list[Settled]) -> None:
         """A result that speaks against the verdict is looked at again soon, not a whole interval later."""
         for key, state in settled:
             watch = self._watches.get(key.subject.id)
-            if watch is None:
+            if watch is None or key.location_id != self._location_id:
                 continue
             if key.rule == CERTIFICATE:
                 if state.verdict is Verdict.UNKNOWN:
@@ -292,6 +534,7 @@ class Worker:
                 now_ms = int(self._slots.now_ms())
                 self._agenda.look(key.subject.id, max(state.last_at_ms + watch.target.recheck_ms, now_ms))
                 self._tick_soon()
+        self._give_back_soon()
 
     # ── one check ─────────────────────────────────────────────────────────────────────────────────
 
@@ -300,14 +543,17 @@ class Worker:
         try:
             seen = await examine(watch.prepared, self._network)
             doubt = await self._doubt(seen, began_s, watch.prepared.timeout_s)
+            if not watch.void:
+                for entry in self._entries(watch, at_ms, seen, doubt):
+                    self._recorder.add(entry)
         finally:
             watch.under_way = False
+            watch.shard.under_way -= 1
             if self._waiting:
                 self._tick_soon()
-        if self._watches.get(watch.target.id) is not watch:
-            return  # changed, paused or deleted meanwhile
-        for entry in self._entries(watch, at_ms, seen, doubt):
-            self._recorder.add(entry)
+        if watch.shard.left_ms is not None:
+            self._recorder.hurry()
+            self._give_back_soon()
 
     async def _doubt(self, seen: Examination, began_s: float, timeout_s: float) -> str | None:
         """Why what was seen must be laid to us. Only a failure that a lost network would explain is doubted."""
@@ -348,12 +594,13 @@ class Worker:
         error = f"{doubt} ({seen.error})" if doubt else seen.error
         _COUNTED[result].inc()
         row = CheckRow(
-            at_ms, target.id, seen.latency_us, *seen.phases, self._settings.location_id, int(result), error or None
+            at_ms, target.id, seen.latency_us, *seen.phases, watch.reachable.location_id, int(result), error or None
         )
         due_ms = at_ms + 2 * target.interval_ms + target.timeout_ms + SLACK_MS
         outcome = Outcome(watch.reachable, at_ms, result, seen.latency_us, error or "", due_ms)
         passed = result in (Result.PASSED, Result.WARNED)
-        entries = [Entry(outcome, target.policy, row, None if passed else seen.evidence())]
+        epoch = watch.shard.epoch
+        entries = [Entry(outcome, target.policy, row, None if passed else seen.evidence(), epoch=epoch)]
         if seen.certificate is not None:
             entries += self._certificate_entries(watch, at_ms, seen, seen.certificate)
         return entries
@@ -367,11 +614,10 @@ class Worker:
             return []
         watch.certificate_told = told
         outcome = Outcome(watch.certificate, at_ms, standing.result, None, standing.reason, None)
-        chain = Chain(watch.target.id, self._settings.location_id, at_ms, standing.expires_ms, seen.chain())
-        return [Entry(outcome, CERTIFICATE_POLICY, chain=chain)]
+        chain = Chain(watch.target.id, watch.certificate.location_id, at_ms, standing.expires_ms, seen.chain())
+        return [Entry(outcome, CERTIFICATE_POLICY, chain=chain, epoch=watch.shard.epoch)]
 
 
-CERTIFICATE_POLICY = Policy(failures_to_down=1, passes_to_up=1, warnings_to_degraded=1)
 _COUNTED = {result: metrics.CHECKS.labels(result.name.lower()) for result in Result}
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from alembic import command
+import sqlalchemy as sa
+from alembic import command, op
 from alembic.config import Config
 from sqlalchemy import Engine, text
 
@@ -17,6 +18,16 @@ def config() -> Config:
     alembic = Config()
     alembic.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     return alembic
+
+
+def serves_from(revision: str) -> None:
+    """Called by every revision: the oldest code that works with the schema as it is from here on is that of
+    ``revision``. One that only adds keeps the number of the one before it; one that takes away, or changes what is
+    there, gives its own.
+    """
+    op.execute("DELETE FROM installation WHERE name = 'oldest_revision'")
+    installation = sa.table("installation", sa.column("name"), sa.column("value"))
+    op.bulk_insert(installation, [{"name": "oldest_revision", "value": revision}])
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:

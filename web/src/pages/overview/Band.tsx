@@ -58,13 +58,20 @@ export function Band({ counts, worst }: Props) {
 function Worst({ target }: { target: TargetBrief }) {
   return (
     <li className="arrives">
-      <Link href={`/targets/${target.id}`} className={styles.row} data-verdict={target.verdict}>
+      <Link
+        href={`/targets/${target.id}`}
+        className={styles.row}
+        data-verdict={target.verdict}
+        data-follows={target.because_of !== null || undefined}
+      >
         <Sign of={target.verdict} size={14} label={VERDICT_WORD[target.verdict]} />
         <span className={styles.name}>{target.name}</span>
         <span className={styles.since}>
           {VERDICT_WORD[target.verdict]} <Since at={target.since} />
         </span>
-        <span className={styles.reason}>{target.reason}</span>
+        <span className={styles.reason}>
+          {target.because_of === null ? target.reason : `because of ${target.because_of.name}`}
+        </span>
       </Link>
     </li>
   );
@@ -72,7 +79,13 @@ function Worst({ target }: { target: TargetBrief }) {
 
 function headlineWords(counts: Overview["counts"], watched: number): string {
   if (watched === 0) return counts.paused > 0 ? "Everything is paused" : "Nothing is watched yet";
-  if (counts.down > 0) return `${counted(counts.down, "target")} down`;
+  if (counts.down > 0) {
+    const others = counts.down_because_of;
+    const causes = `${counted(counts.down - others, "target")} down`;
+    return others === 0
+      ? causes
+      : `${causes}, ${others} more because of ${counts.down - others === 1 ? "it" : "them"}`;
+  }
   if (counts.degraded > 0) return `${counted(counts.degraded, "target")} degraded`;
   if (counts.unknown > 0)
     return counts.up > 0

@@ -17,6 +17,7 @@ function entry(changed: Partial<TimelineEntry>): TimelineEntry {
     reason: "",
     location: "local",
     check_at: "2026-03-01T14:02:00.000Z",
+    because_of: null,
     has_evidence: false,
     target: { id: 1, name: "shop" },
     ...changed,
@@ -72,6 +73,16 @@ describe("changes", () => {
       ["passed", 0],
       ["passed", 0],
     ]);
+  });
+
+  it("belong together whichever location settled them", () => {
+    const [up, down] = recovered("2026-03-01T14:06:00.000Z", 240);
+    if (up === undefined || down === undefined) throw new Error("two entries");
+    const changes = changesOf([
+      { ...up, location: "fra" },
+      { ...down, location: "nyc" },
+    ]);
+    expect(changes.map(({ event, lastedMs }) => [event, lastedMs])).toEqual([["recovered", 240_000]]);
   });
 
   it("say paused when it was", () => {

@@ -91,8 +91,8 @@ function isTrouble(entry: TimelineEntry): entry is TroubleEntry {
   return entry.to !== "up";
 }
 
-function stateOf({ target, rule, location }: TimelineEntry): string {
-  return `${target.id} ${rule} ${location}`;
+function stateOf({ target, rule }: TimelineEntry): string {
+  return `${target.id} ${rule}`;
 }
 
 function began(entry: TroubleEntry): Change {

@@ -17,6 +17,7 @@ const SCOPES: { value: Scope; label: string }[] = [
   { value: "write", label: "Read and write" },
   { value: "admin", label: "Everything" },
   { value: "ingest", label: "Send documents only" },
+  { value: "probe", label: "Probe from afar only" },
 ];
 
 export function Keys() {

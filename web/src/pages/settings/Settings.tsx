@@ -1,6 +1,7 @@
-/** Keys for programs, your password, how it looks, what this is. */
+/** Keys for programs, where checks are made from, your password, how it looks, what this is. */
 
 import { Keys } from "./Keys";
+import { Locations } from "./Locations";
 import { About } from "./About";
 import { Appearance } from "./Appearance";
 import { Password } from "./Password";
@@ -11,6 +12,7 @@ export default function Settings() {
     <div className={styles.page}>
       <h1>Settings</h1>
       <Keys />
+      <Locations />
       <Password />
       <Appearance />
       <About />

@@ -13,8 +13,10 @@ import { say } from "@/parts/Toasts";
 import { Assertions } from "./Assertions";
 import styles from "./Editor.module.css";
 import { guessed } from "./guess";
+import { DependsOn } from "./DependsOn";
 import { KindPicker } from "./KindPicker";
 import { ELSEWHERE, MAIN, NOT_FOR, SHORT, SORTING, TIMING, VERDICT } from "./layout";
+import { Places as Vantage } from "./Places";
 import { nameFor, settled, timingRules } from "./rules";
 import { TestPanel } from "./TestPanel";
 
@@ -129,7 +131,13 @@ export function Editor({ kinds, target, kind: firstKind, initial }: Props) {
             {fields(place.timing)}
           </div>
           {!out.has("assert") && <Assertions kind={kind} draft={draft} />}
-          <div className={styles.fields}>{fields(place.sorting)}</div>
+          <div className={styles.fields}>
+            {fields(place.sorting)}
+            <div className={styles.whole}>
+              <DependsOn id={target?.id ?? null} targets={known.data ?? []} draft={draft} />
+            </div>
+          </div>
+          {specs.some((spec) => spec.name === "locations") && <Vantage draft={draft} />}
           <Fold title="When it counts as down or degraded" count={changedIn(place.verdict, draft.changed)}>
             <div className={styles.fields}>{fields(place.verdict)}</div>
           </Fold>

@@ -57,7 +57,15 @@ export const VERDICT: readonly string[] = [
 ];
 
 /** Drawn by hand, elsewhere. */
-export const ELSEWHERE: ReadonlySet<string> = new Set(["kind", "name", "assert", "enabled"]);
+export const ELSEWHERE: ReadonlySet<string> = new Set([
+  "kind",
+  "name",
+  "assert",
+  "enabled",
+  "locations",
+  "quorum",
+  "depends_on",
+]);
 
 /** What a heartbeat does not have: nobody probes it. */
 export const NOT_FOR: Record<string, ReadonlySet<string>> = {

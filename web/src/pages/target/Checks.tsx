@@ -1,31 +1,29 @@
 /** Every check, newest first; those that did not pass open onto what was seen. */
 
-import { Button, SegmentedControl } from "@mantine/core";
+import { SegmentedControl } from "@mantine/core";
 import { useState } from "react";
 import { Link } from "wouter";
 import { useChecks, type CheckFilter } from "@/api/history";
 import type { Check } from "@/api/types";
 import { PHASES } from "@/parts/examination/phases";
+import { Pages } from "@/parts/Pages";
 import { Panel } from "@/parts/Panel";
 import { Sign } from "@/parts/Sign";
-import { Empty, Failed, Loading } from "@/parts/States";
+import { Empty } from "@/parts/States";
 import { Moment } from "@/parts/Time";
 import { latency } from "@/words/numbers";
 import { RESULT_VERDICT, RESULT_WORD } from "@/words/verdicts";
+import { useEvidenceLink, useShownLocation } from "./address";
 import styles from "./Checks.module.css";
-import { useEvidenceLink } from "./evidence-link";
 
-export function Checks({ id }: { id: number }) {
+export function Checks({ id, severalLocations }: { id: number; severalLocations: boolean }) {
   const [only, setOnly] = useState<CheckFilter>("all");
-  const { data, error, isPending, refetch, hasNextPage, fetchNextPage, isFetchingNextPage } = useChecks(
-    id,
-    only,
-    {},
-  );
-  const checks = data?.pages.flatMap((page) => page.items) ?? [];
+  const [location] = useShownLocation();
+  const query = useChecks(id, only, location);
+  const withLocation = severalLocations && location === "";
   return (
     <Panel
-      title="Checks"
+      title={location === "" ? "Checks" : `Checks from ${location}`}
       flush
       aside={
         <SegmentedControl
@@ -40,48 +38,43 @@ export function Checks({ id }: { id: number }) {
         />
       }
     >
-      {isPending ? (
-        <Loading rows={4} label="Loading the checks" />
-      ) : data === undefined ? (
-        <Failed error={error} what="the checks" retry={() => void refetch()} />
-      ) : checks.length === 0 ? (
-        <Empty title={only === "failed" ? "No failed check is kept" : "No check yet"} />
-      ) : (
-        <table className={styles.table}>
-          <thead>
-            <tr>
-              <th>
-                <span className="away">Result</span>
-              </th>
-              <th>Time</th>
-              <th className={styles.numeric}>Latency</th>
-              <th className={styles.phases}>Phases</th>
-              <th>What was seen</th>
-            </tr>
-          </thead>
-          <tbody>
-            {checks.map((check) => (
-              <CheckRow key={`${check.at} ${check.location}`} check={check} />
-            ))}
-          </tbody>
-        </table>
-      )}
-      {hasNextPage && (
-        <Button
-          variant="subtle"
-          size="xs"
-          m={8}
-          loading={isFetchingNextPage}
-          onClick={() => void fetchNextPage()}
-        >
-          Older
-        </Button>
-      )}
+      <Pages
+        query={query}
+        what="the checks"
+        rows={4}
+        empty={<Empty title={only === "failed" ? "No failed check is kept" : "No check yet"} />}
+      >
+        {(checks) => (
+          <table className={styles.table}>
+            <thead>
+              <tr>
+                <th>
+                  <span className="away">Result</span>
+                </th>
+                <th>Time</th>
+                {withLocation && <th>Location</th>}
+                <th className={styles.numeric}>Latency</th>
+                <th className={styles.phases}>Phases</th>
+                <th>What was seen</th>
+              </tr>
+            </thead>
+            <tbody>
+              {checks.map((check) => (
+                <CheckRow
+                  key={`${check.at} ${check.location ?? ""}`}
+                  check={check}
+                  withLocation={withLocation}
+                />
+              ))}
+            </tbody>
+          </table>
+        )}
+      </Pages>
     </Panel>
   );
 }
 
-function CheckRow({ check }: { check: Check }) {
+function CheckRow({ check, withLocation }: { check: Check; withLocation: boolean }) {
   const linkTo = useEvidenceLink();
   const phases = PHASES.flatMap(({ field, name, colour }) => {
     const ms = check.phases[field];
@@ -95,6 +88,7 @@ function CheckRow({ check }: { check: Check }) {
       <td className={styles.time}>
         <Moment at={check.at} seconds />
       </td>
+      {withLocation && <td className={styles.location}>{check.location}</td>}
       <td className={styles.numeric}>{latency(check.latency_ms)}</td>
       <td className={styles.phases}>
         <span
@@ -116,7 +110,7 @@ function CheckRow({ check }: { check: Check }) {
         {check.has_evidence && (
           <>
             {" "}
-            <Link href={linkTo(check.at)} className="link">
+            <Link href={linkTo(check.at, check.location)} className="link">
               evidence
             </Link>
           </>

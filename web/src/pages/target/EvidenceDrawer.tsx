@@ -1,30 +1,32 @@
 /** What one check saw. Open while the address names a check, so that it can be sent to somebody. */
 
 import { Drawer } from "@mantine/core";
-import { useSearchParams } from "wouter";
 import { useEvidence } from "@/api/history";
 import { Problem } from "@/api/client";
 import { Copy } from "@/parts/Copy";
 import { ExaminationView } from "@/parts/examination/ExaminationView";
 import { Empty, Failed, Loading } from "@/parts/States";
 import { exact } from "@/words/time";
+import { useOpenEvidence } from "./address";
 import styles from "./EvidenceDrawer.module.css";
-import { without } from "./windows";
 
 export function EvidenceDrawer({ id }: { id: number }) {
-  const [parameters, setParameters] = useSearchParams();
-  const atMs = Number(parameters.get("check") ?? NaN);
-  const close = () => setParameters(without(parameters, ["check"]), { replace: true });
-  const open = Number.isFinite(atMs);
+  const { opened, close } = useOpenEvidence();
   return (
-    <Drawer opened={open} onClose={close} title={open ? exact(atMs) : ""} position="right" size="lg">
-      {open && <Seen id={id} atMs={atMs} />}
+    <Drawer
+      opened={opened !== null}
+      onClose={close}
+      title={opened === null ? "" : exact(opened.atMs)}
+      position="right"
+      size="lg"
+    >
+      {opened !== null && <Seen id={id} {...opened} />}
     </Drawer>
   );
 }
 
-function Seen({ id, atMs }: { id: number; atMs: number }) {
-  const { data, error, isPending, refetch } = useEvidence(id, atMs);
+function Seen({ id, atMs, location }: { id: number; atMs: number; location: string }) {
+  const { data, error, isPending, refetch } = useEvidence(id, atMs, location);
   if (isPending) return <Loading rows={6} label="Loading the evidence" />;
   if (error instanceof Problem && error.status === 404) {
     return (
@@ -37,7 +39,7 @@ function Seen({ id, atMs }: { id: number; atMs: number }) {
   return (
     <>
       <p className={styles.line}>
-        <span className="muted">from {data.location}</span>
+        {data.location !== null && <span className="muted">from {data.location}</span>}
         <Copy text={window.location.href} what="the address of this evidence" label="Copy link" />
       </p>
       <ExaminationView examination={data} />

@@ -1,6 +1,7 @@
 /** How it is checked. */
 
 import { Link } from "wouter";
+import { useTargets } from "@/api/targets";
 import type { Target } from "@/api/types";
 import { Panel } from "@/parts/Panel";
 import { counted, latency } from "@/words/numbers";
@@ -40,6 +41,7 @@ export function Facts({ target }: { target: Target }) {
             <dd>{value}</dd>
           </div>
         ))}
+        {target.depends_on.length > 0 && <Parents ids={target.depends_on} />}
         {target.tags.length > 0 && (
           <div>
             <dt>Tags</dt>
@@ -64,5 +66,23 @@ export function Facts({ target }: { target: Target }) {
         )}
       </dl>
     </Panel>
+  );
+}
+
+/** What it cannot be up without; by name where the list is known already. */
+function Parents({ ids }: { ids: readonly number[] }) {
+  const { data = [] } = useTargets();
+  const names = new Map(data.map((each) => [each.id, each.name]));
+  return (
+    <div>
+      <dt>Depends on</dt>
+      <dd className={styles.tags}>
+        {ids.map((id) => (
+          <Link key={id} href={`/targets/${id}`} className="link">
+            {names.get(id) ?? `target ${id}`}
+          </Link>
+        ))}
+      </dd>
+    </div>
   );
 }

@@ -14,7 +14,7 @@ import { complain, say } from "@/parts/Toasts";
 import { useSwitch } from "@/parts/useSwitch";
 import { latency } from "@/words/numbers";
 import { word } from "@/words/verdicts";
-import { useEvidenceLink } from "./evidence-link";
+import { useEvidenceLink } from "./address";
 import styles from "./Header.module.css";
 import { TestNow } from "./TestNow";
 
@@ -115,12 +115,23 @@ function Reason({ target }: { target: Target }) {
   const linkTo = useEvidenceLink();
   if (target.reason === "" || target.verdict === "up") return null;
   const latest = transitions.data?.pages[0]?.items.find((each) => each.rule === "reachable");
-  const at = latest?.has_evidence === true && latest.to === target.verdict ? latest.check_at : null;
+  const seen = latest?.has_evidence === true && latest.to === target.verdict ? latest : null;
   return (
     <p className={styles.reason} data-sign={target.enabled ? target.verdict : "paused"}>
-      <span>{target.reason}</span>
-      {at !== null && (
-        <Link href={linkTo(at)} className="link">
+      <span>
+        {target.because_of !== null && (
+          <>
+            down because of{" "}
+            <Link href={`/targets/${target.because_of.id}`} className="link">
+              {target.because_of.name}
+            </Link>
+            {": "}
+          </>
+        )}
+        {target.reason}
+      </span>
+      {seen !== null && (
+        <Link href={linkTo(seen.check_at, seen.location)} className="link">
           evidence
         </Link>
       )}

@@ -1,12 +1,12 @@
 /** A job that must call in: where it calls, how, and what it said. */
 
-import { Button } from "@mantine/core";
 import { usePings } from "@/api/history";
 import type { Ping } from "@/api/types";
 import { Copy } from "@/parts/Copy";
+import { Pages } from "@/parts/Pages";
 import { Panel } from "@/parts/Panel";
 import { Sign, type SignName } from "@/parts/Sign";
-import { Empty, Failed, Loading } from "@/parts/States";
+import { Empty } from "@/parts/States";
 import { Moment } from "@/parts/Time";
 import { latency } from "@/words/numbers";
 import styles from "./HeartbeatPanel.module.css";
@@ -64,34 +64,25 @@ const KINDS: Record<string, { sign: SignName; word: string }> = {
 };
 
 function Pings({ id }: { id: number }) {
-  const { data, error, isPending, refetch, hasNextPage, fetchNextPage, isFetchingNextPage } = usePings(id);
-  const pings = data?.pages.flatMap((page) => page.items) ?? [];
+  const query = usePings(id);
   return (
     <Panel title="Calls" flush>
-      {isPending ? (
-        <Loading rows={3} label="Loading the calls" />
-      ) : data === undefined ? (
-        <Failed error={error} what="the calls" retry={() => void refetch()} />
-      ) : pings.length === 0 ? (
-        <Empty title="It has not called in yet">Run one of the lines above; the call appears here.</Empty>
-      ) : (
-        <ol className={styles.pings}>
-          {pings.map((ping, index) => (
-            <PingEntry key={`${ping.at} ${index}`} ping={ping} />
-          ))}
-        </ol>
-      )}
-      {hasNextPage && (
-        <Button
-          variant="subtle"
-          size="xs"
-          m={8}
-          loading={isFetchingNextPage}
-          onClick={() => void fetchNextPage()}
-        >
-          Older
-        </Button>
-      )}
+      <Pages
+        query={query}
+        what="the calls"
+        rows={3}
+        empty={
+          <Empty title="It has not called in yet">Run one of the lines above; the call appears here.</Empty>
+        }
+      >
+        {(pings) => (
+          <ol className={styles.pings}>
+            {pings.map((ping, index) => (
+              <PingEntry key={`${ping.at} ${index}`} ping={ping} />
+            ))}
+          </ol>
+        )}
+      </Pages>
     </Panel>
   );
 }

@@ -11,6 +11,7 @@ import { Checks } from "./Checks";
 import { EvidenceDrawer } from "./EvidenceDrawer";
 import { Facts } from "./Facts";
 import { Header } from "./Header";
+import { LocationsPanel } from "./LocationsPanel";
 import styles from "./TargetPage.module.css";
 import { Transitions } from "./Transitions";
 import { UptimeTiles } from "./UptimeTiles";
@@ -34,11 +35,16 @@ export default function TargetPage({ id }: { id: number }) {
   if (target === undefined) return <Failed error={error} what="this target" retry={() => void refetch()} />;
 
   const pingUrl = target.ping_url ?? null;
+  const states = target.location_states ?? [];
+  const severalLocations = states.length > 1;
   return (
     <article className={styles.page} aria-label={target.name}>
       <Header target={target} />
       {error !== null && <Stale error={error} />}
       <UptimeTiles id={id} />
+      {(severalLocations || (states.length > 0 && target.locations.length > 0)) && (
+        <LocationsPanel target={target} states={states} />
+      )}
       {pingUrl !== null && (
         <Suspense fallback={<Loading rows={3} />}>
           <HeartbeatPanel id={id} pingUrl={pingUrl} />
@@ -65,7 +71,7 @@ export default function TargetPage({ id }: { id: number }) {
           <Facts target={target} />
         </div>
       </div>
-      <Checks id={id} />
+      <Checks id={id} severalLocations={severalLocations} />
       <EvidenceDrawer id={id} />
     </article>
   );

@@ -1,55 +1,44 @@
 /** When it changed, to what, why, and for how long. */
 
-import { Button } from "@mantine/core";
 import { Link } from "wouter";
 import { useTransitions } from "@/api/history";
 import type { Transition } from "@/api/types";
+import { Pages } from "@/parts/Pages";
 import { Panel } from "@/parts/Panel";
 import { Sign } from "@/parts/Sign";
-import { Empty, Failed, Loading } from "@/parts/States";
+import { Empty } from "@/parts/States";
 import { Moment, Since } from "@/parts/Time";
 import { TransitionWords } from "@/parts/TransitionWords";
 import { duration } from "@/words/time";
-import { useEvidenceLink } from "./evidence-link";
+import { useEvidenceLink, useShownLocation } from "./address";
 import styles from "./Transitions.module.css";
 
 export function Transitions({ id }: { id: number }) {
-  const { data, error, isPending, refetch, hasNextPage, fetchNextPage, isFetchingNextPage } =
-    useTransitions(id);
-  const all = data?.pages.flatMap((page) => page.items) ?? [];
+  const [location] = useShownLocation();
+  const query = useTransitions(id, location);
   return (
-    <Panel title="Transitions" flush>
-      {isPending ? (
-        <Loading rows={3} label="Loading the transitions" />
-      ) : data === undefined ? (
-        <Failed error={error} what="the transitions" retry={() => void refetch()} />
-      ) : all.length === 0 ? (
-        <Empty title="No change yet">The first check settles what it is.</Empty>
-      ) : (
-        <ol className={styles.list}>
-          {all.map((transition) => (
-            <Entry key={transition.id} transition={transition} />
-          ))}
-        </ol>
-      )}
-      {hasNextPage && (
-        <Button
-          variant="subtle"
-          size="xs"
-          m={8}
-          loading={isFetchingNextPage}
-          onClick={() => void fetchNextPage()}
-        >
-          Older
-        </Button>
-      )}
+    <Panel title={location === "" ? "Transitions" : `Transitions as ${location} saw them`} flush>
+      <Pages
+        query={query}
+        what="the transitions"
+        rows={3}
+        empty={<Empty title="No change yet">The first check settles what it is.</Empty>}
+      >
+        {(transitions) => (
+          <ol className={styles.list}>
+            {transitions.map((transition) => (
+              <Entry key={transition.id} transition={transition} />
+            ))}
+          </ol>
+        )}
+      </Pages>
     </Panel>
   );
 }
 
 function Entry({ transition }: { transition: Transition }) {
   const linkTo = useEvidenceLink();
-  const { to, at, ended_at, duration_s, has_evidence, check_at } = transition;
+  const { to, at, ended_at, duration_s, has_evidence, check_at, location } = transition;
   return (
     <li className={styles.entry}>
       <Sign of={to} />
@@ -58,7 +47,7 @@ function Entry({ transition }: { transition: Transition }) {
         {has_evidence && (
           <>
             {" "}
-            <Link href={linkTo(check_at)} className="link">
+            <Link href={linkTo(check_at, location)} className="link">
               evidence
             </Link>
           </>

@@ -92,7 +92,9 @@ function Detail({ target }: { target: Target }) {
       <span className={styles.trouble}>
         {word(target)} <Since at={target.since} rough />
       </span>
-      {target.reason !== "" && ` · ${target.reason}`}
+      {target.because_of !== null
+        ? ` · because of ${target.because_of.name}`
+        : target.reason !== "" && ` · ${target.reason}`}
     </>
   );
 }

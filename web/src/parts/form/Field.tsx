@@ -177,7 +177,7 @@ function Secret({ spec, draft, stored, common, example }: SecretProps) {
 }
 
 /** The field's own message, and those of its parts (`headers.X-Key`, `tags.2`). */
-function errorsUnder(name: string, draft: Draft): string | null {
+export function errorsUnder(name: string, draft: Draft): string | null {
   const own = draft.error(name);
   if (own !== null) return own;
   const parts = draft.serverErrors.filter((error) => error.field.startsWith(`${name}.`));

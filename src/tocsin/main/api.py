@@ -1,0 +1,41 @@
+"""The web app and the API."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+
+import uvicorn
+
+from tocsin.api.app import create_app
+from tocsin.api.context import ApiContext
+from tocsin.main import ROLES
+from tocsin.main.ends import Ends
+from tocsin.main.house import House
+from tocsin.main.server import serving
+
+
+def start(house: House, ends: Ends) -> AbstractAsyncContextManager[None]:
+    assert house.listener is not None
+    app = create_app(
+        ApiContext(
+            store=house.store,
+            vault=house.vault,
+            clock=house.clock,
+            bus=house.bus,
+            pipeline=house.pipeline,
+            network=house.network,
+            started_ms=house.clock.now_ms(),
+            public_url=house.settings.public_url,
+            metrics_public=house.settings.metrics_public,
+        )
+    )
+    config = uvicorn.Config(
+        app,
+        ws="websockets-sansio",
+        ws_max_size=65_536,  # a browser says "ping" and nothing longer
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )
+    return serving(config, house.listener, ends.of("web"), stop_s=ROLES["api"].stop_s)
