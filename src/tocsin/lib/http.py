@@ -385,6 +385,11 @@ class _Exchange:
         self._room = 0
         self.truncated = False
         self.curl = curl = pycurl.Curl()
+        # An address book of its own. libcurl reads through the whole book after every transfer (hostip.c,
+        # Curl_hostcache_prune): one book for all of a worker's targets took three quarters of a core from 800 checks/s.
+        book = pycurl.CurlShare()
+        book.setopt(pycurl.SH_SHARE, pycurl.LOCK_DATA_DNS)
+        curl.setopt(pycurl.SHARE, book)
         for option, value in _BASE_OPTIONS:
             curl.setopt(option, value)
         curl.setopt(pycurl.CAINFO, ca_file)
