@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple, Protocol, get_args
 from tocsin.core.decide import State, Verdict
 from tocsin.core.outcome import StateKey
 
-Topic = Literal["checks", "transitions", "targets", "notifications", "channels", "workers"]
+Topic = Literal["checks", "transitions", "targets", "notifications", "channels", "workers", "machines"]
 TOPICS: Final[frozenset[Topic]] = frozenset(get_args(Topic))
 
 

@@ -39,6 +39,9 @@ class Policy:
     degraded_above_ms: float | None = None
     """A pass slower than this counts as a warning. None: latency never degrades."""
     quorum: Quorum = "majority"
+    lasting_ms: int = 0
+    """Failures and warnings must also have gone on for so long before they settle anything. What is down is not up
+    again, but degraded, as soon as it only warns."""
     silence: Result = Result.UNMEASURED
     silence_reason: str = "not checked: no worker was running"
 
@@ -159,7 +162,7 @@ def _fold(state: State, outcome: Outcome, policy: Policy, transitions: list[Tran
         run_since_ms = run_since_ms if failures else at_ms
         failures = min(failures + 1, policy.failures_to_down)
         passes = warnings = clean = 0
-        if failures >= policy.failures_to_down:
+        if failures >= policy.failures_to_down and at_ms - run_since_ms >= policy.lasting_ms:
             settled, began_ms = Verdict.DOWN, run_since_ms
     else:
         run_since_ms = run_since_ms if passes else at_ms
@@ -170,8 +173,11 @@ def _fold(state: State, outcome: Outcome, policy: Policy, transitions: list[Tran
         else:
             pace_since_ms = pace_since_ms if clean else at_ms
             warnings, clean = 0, min(clean + 1, policy.passes_to_up)
-        slow = warnings >= policy.warnings_to_degraded
-        if verdict is Verdict.UNKNOWN or (verdict is Verdict.DOWN and passes >= policy.passes_to_up):
+        warned = warnings >= policy.warnings_to_degraded
+        slow = warned and at_ms - pace_since_ms >= policy.lasting_ms
+        if verdict is Verdict.DOWN and passes >= policy.passes_to_up:
+            settled, began_ms = (Verdict.DEGRADED if warned else Verdict.UP), run_since_ms
+        elif verdict is Verdict.UNKNOWN:
             settled, began_ms = (Verdict.DEGRADED if slow else Verdict.UP), run_since_ms
         elif verdict is Verdict.UP and slow:
             settled, began_ms = Verdict.DEGRADED, pace_since_ms

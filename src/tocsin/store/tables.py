@@ -369,6 +369,129 @@ transitions = Table(
     sqlite_autoincrement=True,
 )
 
+# ── machines: what they send, and how they are ────────────────────────────────────────────────────────
+
+machines = Table(
+    "machines",
+    metadata,
+    _id(),
+    Column("uid", Text, nullable=False),  # what the machine calls itself
+    Column("name", Text, nullable=False),
+    Column("facts", JSON, nullable=False),  # attributes of its OpenTelemetry resource
+    Column("tags", JSON, nullable=False),
+    Column("bands", JSON, nullable=False),  # core.bands: those that differ from the usual
+    Column("every_ms", BigInteger, nullable=False),  # it reports this often
+    Column("version", Text, nullable=False),  # of its collector
+    Column("key_id", BigInteger),  # the API key it came with last
+    Column("clock_off_ms", BigInteger, nullable=False),  # how far its clock is ahead of ours
+    Column("refused", BigInteger, nullable=False),  # values that made no sense, since it is known
+    Column("created_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("deleted_ms", BigInteger),  # the keeper removes row and history later
+    # the aggregator: who is it that reports; one that was deleted and reports again is a new one
+    Index(
+        "uq_machines_uid_live",
+        "uid",
+        unique=True,
+        sqlite_where=text("deleted_ms IS NULL"),
+        postgresql_where=text("deleted_ms IS NULL"),
+    ),
+    sqlite_autoincrement=True,
+)
+
+# Bands for every machine with a tag; its own go before.
+tag_bands = Table(
+    "tag_bands",
+    metadata,
+    Column("tag", Text, primary_key=True),
+    Column("bands", JSON, nullable=False),
+)
+
+# Up to which tick of each boot everything has been stored: what is sent again is known by it.
+machine_boots = Table(
+    "machine_boots",
+    metadata,
+    Column("machine_id", Integer, primary_key=True, autoincrement=False),
+    Column("boot_id", Text, primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+    postgresql_with={"fillfactor": "70"},
+)
+
+# The newest vector of each machine and layout. A machine whose series come in several parts has several.
+machine_now = Table(
+    "machine_now",
+    metadata,
+    Column("machine_id", Integer, primary_key=True, autoincrement=False),
+    Column("layout_id", Integer, primary_key=True, autoincrement=False),
+    Column("boot_id", Text, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("received_ms", BigInteger, nullable=False),
+    Column("raw", LargeBinary, nullable=False),  # little-endian doubles as they came: the next rate is made from them
+    Column("starts_ms", LargeBinary, nullable=False),  # little-endian 8-byte integers: since when counters count
+    Column("summary", JSON, nullable=False),  # core.machine.Summary, as far as this layout tells
+    Column("processes", JSON),  # NULL: not sent
+    sqlite_with_rowid=False,
+    postgresql_with={"fillfactor": "50"},
+)
+
+# The series of vectors, once for all machines that have the same.
+layouts = Table(
+    "layouts",
+    metadata,
+    Column("id", Integer, Identity(), primary_key=True),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("series", JSON, nullable=False),  # list of [name, {attributes}, unit, kind]
+)
+
+# Ticks of hours that are not sealed yet. On PostgreSQL a partition an hour.
+samples = Table(
+    "samples",
+    metadata,
+    Column("at_ms", BigInteger, nullable=False),
+    Column("machine_id", Integer, nullable=False),
+    Column("layout_id", Integer, nullable=False),
+    Column("vector", LargeBinary, nullable=False),  # little-endian float32, NaN: none; counters as rates
+    # one tick is stored once; a machine's ticks by time
+    PrimaryKeyConstraint("machine_id", "at_ms", "layout_id"),
+    sqlite_with_rowid=False,
+)
+
+# Ticks that came for an hour that was sealed before; the keeper merges them.
+late_samples = Table(
+    "late_samples",
+    metadata,
+    _id(),
+    Column("machine_id", Integer, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("layout_id", Integer, nullable=False),
+    Column("vector", LargeBinary, nullable=False),
+)
+
+
+def _sample_tier(name: str) -> Table:
+    return Table(
+        name,
+        metadata,
+        Column("start_ms", BigInteger, nullable=False),  # of the hour
+        Column("machine_id", Integer, nullable=False),
+        Column("layout_id", Integer, nullable=False),
+        Column("ticks", Integer, nullable=False),  # how many are in it
+        Column("document", LargeBinary, nullable=False),  # store.sample_blocks
+        # a machine's hours by time
+        PrimaryKeyConstraint("machine_id", "start_ms", "layout_id"),
+    )
+
+
+sample_blocks = _sample_tier("sample_blocks")
+"""Every tick of an hour."""
+sample_minutes = _sample_tier("sample_minutes")
+"""count, sum, least, greatest and last of every minute of an hour."""
+sample_hours = _sample_tier("sample_hours")
+"""The same of the hour."""
+
 # ── who is told ───────────────────────────────────────────────────────────────────────────────────────
 
 channels = Table(

@@ -169,14 +169,9 @@ def get_many(conn: Connection, target_ids: Collection[int]) -> list[TargetRow]:
     return [_row(row) for row in fast.fetch(conn, statement)]
 
 
-def slugs_beginning(conn: Connection, stem: str) -> set[str]:
-    """The slugs of live targets that are ``stem`` or begin with ``stem-``."""
-    found = conn.execute(
-        select(T.slug).where(
-            T.deleted_ms.is_(None),
-            or_(T.slug == stem, T.slug.startswith(f"{stem}-", autoescape=True)),
-        )
-    )
+def taken_slugs(conn: Connection, slugs: Collection[str]) -> set[str]:
+    """Those of these that live targets have."""
+    found = conn.execute(select(T.slug).where(T.deleted_ms.is_(None), T.slug.in_(slugs)))
     return set(found.scalars())
 
 
