@@ -17,7 +17,7 @@ import type { Mode } from "./chart/plot";
 import { LatencyTable } from "./LatencyTable";
 import styles from "./LatencyPanel.module.css";
 import { Readout } from "./Readout";
-import { defaultWindow, sightFrom, WINDOWS, withWindow, withZoom } from "./windows";
+import { defaultWindow, sightFrom, WINDOWS, withWindow, withZoom } from "@/parts/windows";
 
 interface Props {
   id: number;

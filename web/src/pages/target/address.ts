@@ -1,7 +1,7 @@
 /** What the address of a target's page says beside the target: which check is open, which location is looked at. */
 
 import { useLocation, useSearchParams } from "wouter";
-import { without } from "./windows";
+import { without } from "@/parts/windows";
 
 /** The address of what one check saw: this page, with the check's time and place in it. */
 export function useEvidenceLink(): (at: string, location: string | null) => string {

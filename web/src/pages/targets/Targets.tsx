@@ -14,7 +14,7 @@ import { LoadingRows } from "./LoadingRows";
 import { Rows } from "./Rows";
 import { SelectionBar } from "./SelectionBar";
 import styles from "./Targets.module.css";
-import { useSettled } from "./settled";
+import { useSettled } from "@/parts/settled";
 
 export default function Targets() {
   const { data: targets, error, isPending, refetch } = useTargets();

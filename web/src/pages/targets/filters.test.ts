@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { exampleTarget } from "@/api/examples";
 import { choices, filtersFrom, lines, matches, parametersFor, selected } from "./filters";
-import { inOrder } from "./settled";
+import { inOrder } from "@/parts/settled";
 
 const shop = exampleTarget({ id: 1, name: "shop", tags: ["prod", "web"], group: "Storefront" });
 const api = exampleTarget({ id: 2, name: "api", tags: ["prod"], group: "Storefront", verdict: "down" });

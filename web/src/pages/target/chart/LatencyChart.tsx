@@ -6,8 +6,9 @@ import { useEffect, useEffectEvent, useMemo, useRef } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import type { Latency } from "@/api/types";
-import styles from "./LatencyChart.module.css";
-import { gridOf, type Stretch } from "./grid";
+import styles from "@/parts/chart/Chart.module.css";
+import type { Stretch } from "@/parts/chart/marks";
+import { gridOf } from "./grid";
 import { plotOf, type Mode } from "./plot";
 
 interface Props {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Latency, LatencyPoint, Transition } from "@/api/types";
-import { column, gridOf, lonely, piled, stretches } from "./grid";
+import { lonely } from "@/parts/chart/lonely";
+import { column, gridOf, piled, stretches } from "./grid";
 
 const NONE = { dns_ms: null, connect_ms: null, tls_ms: null, first_byte_ms: null, transfer_ms: null };
 

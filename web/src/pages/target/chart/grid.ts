@@ -1,6 +1,7 @@
 /** Latency on a regular grid: a step without a point is null, so that a gap is drawn as a gap. Pure. */
 
 import type { Latency, LatencyPoint, Transition } from "@/api/types";
+import type { Stretch } from "@/parts/chart/marks";
 import { PHASES } from "@/parts/examination/phases";
 
 export type Column = (number | null)[];
@@ -52,12 +53,6 @@ function measured(point: LatencyPoint): boolean {
   return PHASES.some(({ field }) => point.phases[field] !== null);
 }
 
-export interface Stretch {
-  fromS: number;
-  toS: number;
-  sign: "down" | "degraded" | "unknown";
-}
-
 /** When it was not well, as stretches to shade. */
 export function stretches(transitions: readonly Transition[], nowMs: number): Stretch[] {
   return transitions.flatMap(({ rule, to, at, ended_at }) =>
@@ -71,15 +66,4 @@ export function stretches(transitions: readonly Transition[], nowMs: number): St
           },
         ],
   );
-}
-
-/** Points with no neighbour: a line cannot show them, so they are drawn as dots. */
-export function lonely(values: readonly (number | null | undefined)[]): number[] {
-  const found: number[] = [];
-  values.forEach((value, index) => {
-    const before = values[index - 1] ?? null;
-    const after = values[index + 1] ?? null;
-    if (value !== null && value !== undefined && before === null && after === null) found.push(index);
-  });
-  return found;
 }

@@ -1,9 +1,11 @@
 /** uPlot's options: percentile lines over a min–max envelope, or phases piled up; marks for what happened. */
 
-import uPlot from "uplot";
+import type uPlot from "uplot";
+import { FONT, LONELY_POINTS, timeWords } from "@/parts/chart/axes";
+import { mark, shade, type Colours, type Stretch } from "@/parts/chart/marks";
 import { PHASES } from "@/parts/examination/phases";
 import { latency as latencyWords } from "@/words/numbers";
-import { column, lonely, piled, type Grid, type Stretch } from "./grid";
+import { column, piled, type Grid } from "./grid";
 
 export type Mode = "percentiles" | "phases";
 
@@ -17,7 +19,7 @@ interface Wanted {
   grid: Grid;
   range: { fromS: number; toS: number };
   stretches: readonly Stretch[];
-  colour: (name: string) => string;
+  colour: Colours;
   onZoom: (fromMs: number, toMs: number) => void;
   onReset: () => void;
   onCursor: (index: number | null) => void;
@@ -95,34 +97,9 @@ export function plotOf(wanted: Wanted): Plot {
   };
 }
 
-const FONT = "11px system-ui, sans-serif";
-const DAY_S = 86_400;
-
-const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-const DATE = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
-const MONTH = new Intl.DateTimeFormat(undefined, { month: "short", year: "2-digit" });
-
-function timeWords({ fromS, toS }: Wanted["range"]): uPlot.Axis.DynamicValues {
-  const spanS = toS - fromS;
-  return (_plot, splits) =>
-    splits.map((split) => {
-      const at = new Date(split * 1_000);
-      if (spanS > 200 * DAY_S) return MONTH.format(at);
-      // Days are named where they begin; twelve hours later it is still the same day.
-      return at.getHours() === 0 && at.getMinutes() === 0 ? DATE.format(at) : CLOCK.format(at);
-    });
-}
-
 type Drawn = { data: uPlot.AlignedData; options: Pick<uPlot.Options, "series" | "bands"> };
 
-/** Values without a neighbour still show, as dots. */
-const LONELY_POINTS: uPlot.Series.Points = {
-  show: true,
-  size: 4,
-  filter: (plot, series) => lonely(plot.data[series] as (number | null)[]),
-};
-
-function percentiles(grid: Grid, colour: (name: string) => string): Drawn {
+function percentiles(grid: Grid, colour: Colours): Drawn {
   const edge = { width: 0, stroke: "transparent", points: { show: false } };
   return {
     data: [
@@ -148,7 +125,7 @@ function percentiles(grid: Grid, colour: (name: string) => string): Drawn {
   };
 }
 
-function phases(grid: Grid, colour: (name: string) => string): Drawn {
+function phases(grid: Grid, colour: Colours): Drawn {
   // The tallest pile is drawn first; each lower one covers its own part of it.
   const piles = piled(grid).reverse();
   const names = [...PHASES].reverse();
@@ -166,98 +143,4 @@ function phases(grid: Grid, colour: (name: string) => string): Drawn {
       ],
     },
   };
-}
-
-/** Behind the lines: down is tinted, unknown is hatched. */
-function shade(plot: uPlot, all: readonly Stretch[], colour: (name: string) => string): void {
-  const { ctx } = plot;
-  for (const { left, width, sign } of placed(plot, all)) {
-    ctx.save();
-    ctx.beginPath();
-    ctx.rect(left, plot.bbox.top, Math.max(width, 1), plot.bbox.height);
-    ctx.clip();
-    if (sign === "unknown") {
-      ctx.strokeStyle = colour("--line-strong");
-      ctx.lineWidth = devicePixelRatio;
-      ctx.beginPath();
-      const gap = 6 * devicePixelRatio;
-      for (let x = left - plot.bbox.height; x < left + width; x += gap) {
-        ctx.moveTo(x, plot.bbox.top + plot.bbox.height);
-        ctx.lineTo(x + plot.bbox.height, plot.bbox.top);
-      }
-      ctx.stroke();
-    } else {
-      ctx.fillStyle = colour(sign === "down" ? "--down-soft" : "--degraded-soft");
-      ctx.fill();
-    }
-    ctx.restore();
-  }
-}
-
-/** Above the lines: where each trouble began, with its sign. */
-function mark(plot: uPlot, all: readonly Stretch[], colour: (name: string) => string): void {
-  const { ctx } = plot;
-  const size = 8 * devicePixelRatio;
-  for (const { began, sign } of placed(plot, all)) {
-    if (began === null) continue;
-    ctx.save();
-    ctx.strokeStyle = colour(`--${sign}`);
-    ctx.fillStyle = colour(`--${sign}`);
-    ctx.lineWidth = devicePixelRatio;
-    ctx.beginPath();
-    ctx.moveTo(began, plot.bbox.top);
-    ctx.lineTo(began, plot.bbox.top + plot.bbox.height);
-    ctx.globalAlpha = 0.5;
-    ctx.stroke();
-    ctx.globalAlpha = 1;
-    drawSign(ctx, sign, began, plot.bbox.top - size * 0.7, size);
-    ctx.restore();
-  }
-}
-
-function drawSign(
-  ctx: CanvasRenderingContext2D,
-  sign: Stretch["sign"],
-  x: number,
-  y: number,
-  size: number,
-): void {
-  const radius = size / 2;
-  ctx.beginPath();
-  if (sign === "down") {
-    ctx.rect(x - radius, y - radius, size, size);
-    ctx.fill();
-    return;
-  }
-  ctx.arc(x, y, radius - 0.5, 0, 2 * Math.PI);
-  ctx.stroke();
-  if (sign === "degraded") {
-    ctx.beginPath();
-    ctx.arc(x, y, radius, Math.PI / 2, (3 * Math.PI) / 2);
-    ctx.fill();
-  }
-}
-
-interface Placed {
-  left: number;
-  width: number;
-  /** Where it began, in canvas pixels; null when that lies before what is shown. */
-  began: number | null;
-  sign: Stretch["sign"];
-}
-
-function placed(plot: uPlot, all: readonly Stretch[]): Placed[] {
-  const low = plot.scales.x?.min ?? 0;
-  const high = plot.scales.x?.max ?? 0;
-  return all
-    .filter(({ fromS, toS }) => toS > low && fromS < high)
-    .map(({ fromS, toS, sign }) => {
-      const left = plot.valToPos(Math.max(fromS, low), "x", true);
-      return {
-        left,
-        width: plot.valToPos(Math.min(toS, high), "x", true) - left,
-        began: fromS >= low ? left : null,
-        sign,
-      };
-    });
 }
