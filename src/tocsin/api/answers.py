@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import zlib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
+
+from tocsin.lib.static_files import accepted_encodings, is_current
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _encode = msgspec.json.Encoder().encode
@@ -81,26 +81,6 @@ def tagged_answer(request: Request, content: Any) -> Response:
 
 _GZIP = 31
 """``wbits`` for zlib: the gzip format with the largest window."""
-
-
-def accepted_encodings(headers: Headers) -> set[str]:
-    """The content codings a caller takes; one with ``q=0`` is refused."""
-    accepted = set()
-    for part in headers.get("accept-encoding", "").split(","):
-        coding, _, weight = part.partition(";")
-        if weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000"):
-            accepted.add(coding.strip().lower())
-    return accepted
-
-
-_TAG = re.compile(r'(?:W/)?("[^"]*")')
-
-
-def is_current(if_none_match: str | None, etag: str) -> bool:
-    """Whether the caller has it already: any of a list, compared weakly; ``*`` is anything (RFC 9110, 13.1.2)."""
-    if if_none_match is None:
-        return False
-    return if_none_match.strip() == "*" or etag in _TAG.findall(if_none_match)
 
 
 def listing(items: list[Any], following: str | None = None) -> dict[str, Any]:

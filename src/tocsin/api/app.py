@@ -28,13 +28,14 @@ from tocsin.api import (
 )
 from tocsin.api.context import ApiContext
 from tocsin.api.guard import SECURITY_SCHEMES
-from tocsin.api.limits import BodyLimit, SecurityHeaders
+from tocsin.api.limits import BodyLimit
 from tocsin.api.live import LiveView
 from tocsin.api.problems import MEDIA_TYPE, answer_problems
 from tocsin.api.signing_in import SigningIn
 from tocsin.api.trying import Bench
 from tocsin.health import Readiness
 from tocsin.lib.rates import RateLimit
+from tocsin.lib.security_headers import SecurityHeaders
 
 TITLE = "Tocsin"
 DESCRIPTION = """Is it up, how fast is it, what was it like last month, and who is told.

@@ -5,26 +5,19 @@ Its routes exist in the browser only, so an address that is no file and no API g
 
 from __future__ import annotations
 
-import mimetypes
-import re
 from pathlib import Path
 from typing import Final
 
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from tocsin.api.answers import accepted_encodings, is_current
 from tocsin.api.problems import problem
+from tocsin.lib.static_files import StaticFiles, kept_for, sent
 
 PAGE: Final = "index.html"
 _API: Final = ("v1", "ping", "health", "metrics", "ws", "openapi.json", "docs")
-# Vite puts a hash of the contents into these names: what is under one never changes.
-_HASHED: Final = re.compile(r"[-.][A-Za-z0-9_-]{8,}\.\w+(\.map)?$")
-_FOR_EVER: Final = "public, max-age=31536000, immutable"
-_ENCODINGS: Final = (("br", ".br"), ("gzip", ".gz"))
 
 _NOT_BUILT: Final = """<!doctype html>
 <html lang="en">
@@ -43,7 +36,7 @@ class WebApp:
     """Answers what no route of the API does. ``directory`` is looked at anew each time, so a build needs no restart."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self._files = StaticFiles(directory)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -60,40 +53,11 @@ class WebApp:
         if request.method not in ("GET", "HEAD"):
             detail = f"{request.method} is not possible at {request.url.path}."
             return problem(405, detail, headers={"Allow": "GET, HEAD"})
-        if path and path != PAGE and (file := self._file(path)) is not None:
-            immutable = path.startswith("assets/") and _HASHED.search(path)
-            return _sent(file, request.headers, _FOR_EVER if immutable else "public, max-age=3600")
+        if path and path != PAGE and (file := self._files.find(path)) is not None:
+            return sent(file, request.headers, kept_for(path))
         if path.startswith("assets/"):
             return problem(404, f"There is nothing at {request.url.path}.")
-        page = self._file(PAGE)
+        page = self._files.find(PAGE)
         if page is None:
             return HTMLResponse(_NOT_BUILT, 200, {"Cache-Control": "no-store"})
-        return _sent(page, request.headers, "no-cache")
-
-    def _file(self, path: str) -> Path | None:
-        """A file of the app; nothing outside its directory, whatever ``..`` or link leads there."""
-        if "\x00" in path:
-            return None
-        root = self._directory.resolve()
-        try:
-            file = (root / path).resolve()
-            return file if file.is_relative_to(root) and file.is_file() else None
-        except OSError:  # longer than any file's name can be
-            return None
-
-
-def _sent(file: Path, headers: Headers, cache_control: str) -> Response:
-    media_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-    kept = {"Cache-Control": cache_control, "Vary": "Accept-Encoding"}
-    accepted = accepted_encodings(headers)
-    for encoding, suffix in _ENCODINGS:
-        packed = file.with_name(file.name + suffix)
-        if encoding in accepted and packed.is_file():
-            kept["Content-Encoding"] = encoding
-            file = packed
-            break
-    response = FileResponse(file, headers=kept, media_type=media_type, stat_result=file.stat())
-    etag = response.headers["etag"]
-    if is_current(headers.get("if-none-match"), etag):
-        return Response(status_code=304, headers=kept | {"ETag": etag})
-    return response
+        return sent(page, request.headers, "no-cache")

@@ -18,7 +18,8 @@ from tocsin.lib.log import get_logger
 from tocsin.lib.vault import Vault
 from tocsin.main import ROLES
 from tocsin.main.ends import CannotStart
-from tocsin.main.place import Place, listen, listen_for_health
+from tocsin.main.listening import listen
+from tocsin.main.place import Place, listen_for_health
 from tocsin.pipeline import Pipeline
 from tocsin.settings import Settings
 from tocsin.store import server_clock

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tocsin.bus.base import Bus
 from tocsin.health import Identify, LoneReadiness, Readiness
 from tocsin.lib.clock import SharedClock
-from tocsin.main.ends import CannotStart
+from tocsin.main.listening import listen
 from tocsin.settings import Settings
 
 if TYPE_CHECKING:
@@ -58,20 +58,6 @@ class Place(ABC):
     @abstractmethod
     def hurry(self) -> None:
         """All is stopping: nobody waits long for anything any more."""
-
-
-def listen(host: str, port: int, chosen_by: str) -> socket.socket:
-    """Bound before anything else starts, so that a taken port is said at once and nothing is half begun."""
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise CannotStart(
-            f"{host}:{port} cannot be listened on ({error.strerror}); {chosen_by} names another"
-        ) from error
-    return listener
 
 
 def listen_for_health(settings: Settings) -> AbstractContextManager[socket.socket | None]:
