@@ -35,8 +35,8 @@ class Lease(NamedTuple):
     them that another is to have: end what is under way, write it, and give them back. ``now_ms`` is the centre's clock;
     ``for_s`` is how long the lease holds without another renewal.
 
-    ``since`` is of shards that are new with this renewal and that their last holder gave back: it has started their
-    slots up to then, and nobody those that came later.
+    ``since`` is of shards that are new with this renewal: their last holder has started their slots up to then, and
+    nobody, as far as is known, those that came later. It gave them back, or its lease ended then.
     """
 
     location_id: int

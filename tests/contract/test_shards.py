@@ -229,13 +229,22 @@ def test_up_to_when_slots_were_started_is_told_to_the_next(store: Store) -> None
     assert len(last.epochs) == SHARDS
 
 
-def test_nothing_is_said_of_slots_nobody_gave_back(store: Store) -> None:
+def test_slots_nobody_gave_back_are_taken_up_from_the_end_of_the_lease(store: Store) -> None:
     first = granted(renew(store, introduction("a"), START_MS, first=True))
     assert (len(first.epochs), first.since) == (SHARDS, {})
     renew(store, introduction("b"), START_MS, first=True)
     for at_ms in range(START_MS + 1, START_MS + LEASE_MS, RENEW_MS):
         renew(store, introduction("b"), at_ms)
-    taken = granted(renew(store, introduction("b"), START_MS + LEASE_MS, steady=True))
+    taken = granted(renew(store, introduction("b"), START_MS + LEASE_MS + 7, steady=True))
+    assert taken.since == dict.fromkeys(range(SHARDS), START_MS + LEASE_MS)
+    assert len(taken.epochs) == SHARDS
+
+
+def test_slots_of_somebody_long_gone_are_not_made_up_for(store: Store) -> None:
+    renew(store, introduction("a"), START_MS, first=True)
+    later_ms = START_MS + 10 * LEASE_MS
+    renew(store, introduction("b"), later_ms, first=True)
+    taken = granted(renew(store, introduction("b"), later_ms + 1, steady=True))
     assert (len(taken.epochs), taken.since) == (SHARDS, {})
 
 

@@ -34,7 +34,8 @@ class Fence(NamedTuple):
 class Grant(NamedTuple):
     """What a worker holds after a renewal: the epoch of each shard. ``leaving`` are more than its share.
 
-    ``since`` is of shards taken now that their last holder gave back: up to when it had started their slots.
+    ``since`` is of shards taken now: up to when their last holder had started their slots, where it gave them back; when
+    its lease ended, where that was a moment ago.
     ``news``: the others of the location have reason to look again.
     """
 
@@ -115,6 +116,7 @@ def renew(
         share - len(held),
         until_ms=until_ms,
         gone=_is_over(shards.c.until_ms, now_ms, lease_ms) if steady else None,
+        ended_between_ms=(now_ms - lease_ms, now_ms),
     )
     leaving = frozenset(sorted(held)[share:])
     return Grant(held | taken, leaving, since, news=registered is _Registered.NEW or gave_back > 0)
@@ -220,9 +222,10 @@ def _take(
     *,
     until_ms: int,
     gone: ColumnElement[bool] | None,
+    ended_between_ms: tuple[int, int],
 ) -> tuple[dict[int, int], dict[int, int]]:
-    """Up to so many shards that are free, or ``gone``, and that nobody else is taking just now: their epochs, and of
-    those that were given back since when."""
+    """Up to so many shards that are free, or ``gone``, and that nobody else is taking just now: their epochs, and since
+    when of those that were given back, or whose lease ended in that time."""
     if wanted <= 0:
         return {}, {}
     free = shards.c.holder.is_(None)
@@ -242,7 +245,12 @@ def _take(
         .values(holder=worker_id, epoch=shards.c.epoch + 1, until_ms=until_ms)
         .returning(shards.c.shard, shards.c.epoch)
     )
-    since = {shard: moment_ms for shard, holder, moment_ms in found if holder is None and moment_ms}
+    earliest_ms, latest_ms = ended_between_ms
+    since = {
+        shard: moment_ms
+        for shard, holder, moment_ms in found
+        if moment_ms and (holder is None or earliest_ms <= moment_ms <= latest_ms)
+    }
     return _pairs(taken), since
 
 

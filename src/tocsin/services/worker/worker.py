@@ -60,7 +60,7 @@ LINGER_MS = 1500
 """A shard that another is to have is given back after this even when a check of it hangs. What comes of that check is
 kept as history; longer than that nobody would probe the shard's other targets."""
 CATCH_UP_MS = 10_000
-"""Of a shard that another gave back, slots that passed meanwhile are made up for, if they are no older than this."""
+"""Of a shard that another had, slots that passed meanwhile are made up for, if they are no older than this."""
 SLACK_MS = 25_000
 """A target is due two intervals after its last check and this much later: a restart is not silence, nor is the time
 until another worker has taken over what a dead one held."""
