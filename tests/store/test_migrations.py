@@ -70,7 +70,7 @@ def _other_type(
 def _comparable(thing: object, name: object, kind: object, _reflected: object, _other: object) -> bool:
     """Alembic lets PostgreSQL compare defaults, which it cannot do for JSON: for those see what is made by default.
     Partitions are as the table they are part of."""
-    if kind == "table" and re.search(r"_\d{4}_\d\d_\d\d$", str(name)):
+    if kind == "table" and re.search(r"_\d{4}_\d\d_\d\d(_\d\d)?$", str(name)):
         return False
     return not (isinstance(thing, Column) and isinstance(thing.type, JSON) and thing.server_default is not None)
 

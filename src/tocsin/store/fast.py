@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import (
+    JSON,
     BigInteger,
     BindParameter,
     Boolean,
@@ -99,12 +100,49 @@ def insert_new(
         return _unnest_missing(conn, table, columns, values, rows)
 
 
-def upsert_many(conn: Connection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """As ``insert_many``; a row whose primary key exists replaces the other columns. No key may come twice."""
+def insert_vectors(conn: Connection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
+    """Insert rows of integers and, as the last, bytes; yields how many were new. One whose key exists, or comes twice,
+    is left out. Quick where the bytes are of few lengths."""
+    if not rows:
+        return 0
+    if conn.dialect.name == "sqlite":
+        return insert_absent(conn, table, columns, rows)
+    try:
+        with conn.begin_nested():
+            _copy_vectors(conn, table, columns, rows)
+        return len(rows)
+    except IntegrityError:
+        return insert_absent(conn, table, columns, rows)
+
+
+def insert_absent(conn: Connection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> int:
+    """As ``insert_many``; one whose key exists, or comes twice, is left out. Yields how many were new.
+
+    A JSON column takes its text.
+    """
+    if conn.dialect.name == "sqlite":
+        return sum(_insert_values(conn, table, columns, part, " ON CONFLICT DO NOTHING") for part in _parts(rows))
+    arrays = ", ".join(f"%s::{_postgresql_type(table.c[name])}[]" for name in columns)
+    statement = (
+        f"INSERT INTO {table.name} ({', '.join(columns)}) SELECT * FROM unnest({arrays}) "  # noqa: S608
+        "ON CONFLICT DO NOTHING"
+    )
+    with _cursor(conn) as cursor:
+        return cursor.execute(statement.encode(), [list(values) for values in zip(*rows, strict=True)]).rowcount
+
+
+def upsert_many(
+    conn: Connection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[object]], *, only_if: str = ""
+) -> None:
+    """As ``insert_many``; a row whose primary key exists replaces the other columns. No key may come twice.
+
+    ``only_if`` is the condition, in SQL, under which it does: on the table (what is there) and ``excluded`` (what
+    comes). A JSON column takes its text.
+    """
     if not rows:
         return
     key = tuple(column.name for column in table.primary_key)
-    on_conflict = _on_conflict(tuple(columns), key)
+    on_conflict = _on_conflict(tuple(columns), key) + (f" WHERE {only_if}" if only_if else "")
     if conn.dialect.name == "sqlite":
         for part in _parts(rows):
             _insert_values(conn, table, columns, part, on_conflict)
@@ -222,9 +260,9 @@ def _parts(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
 
 def _insert_values(
     conn: Connection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[object]], on_conflict: str = ""
-) -> None:
+) -> int:
     statement = _values_statement(table.name, tuple(columns), len(rows), on_conflict)
-    conn.exec_driver_sql(statement, tuple(chain.from_iterable(rows)))
+    return conn.exec_driver_sql(statement, tuple(chain.from_iterable(rows))).rowcount
 
 
 def _insert_missing(conn: Connection, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> list[Row]:
@@ -293,6 +331,38 @@ def _copy_whole(conn: Connection, table: Table, columns: Sequence[str], values: 
     try:
         with _cursor(conn) as cursor, cursor.copy(statement.encode()) as copy:
             copy.write(b"".join([_COPY_HEAD, *_with_texts(records, columns, texts), _COPY_END]))
+    except _driver().IntegrityError as error:
+        raise IntegrityError(statement, None, error) from error
+
+
+def _copy_vectors(conn: Connection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """As ``_copy_whole``, for bytes at the end: rows whose bytes are equally long are made together."""
+    by_length: dict[int, list[Sequence[Any]]] = {}
+    for row in rows:
+        by_length.setdefault(len(row[-1]), []).append(row)
+    types = [_postgresql_type(table.c[name]) for name in columns[:-1]]
+    pieces = [_COPY_HEAD]
+    for length, some in by_length.items():
+        fields = [("width", ">i2")]
+        for name, kind in zip(columns, types, strict=False):
+            fields += [(f"{name} size", ">i4"), (name, _BINARY[kind])]
+        records = np.zeros(len(some), dtype=[*fields, ("length", ">i4"), ("bytes", f"V{length}")])
+        records["width"], records["length"] = len(columns), length
+        *numbers, vectors = zip(*some, strict=True)
+        for name, values in zip(columns, numbers, strict=False):
+            records[f"{name} size"] = records.dtype[name].itemsize
+            column = np.array(values, dtype=np.int64)
+            bounds = np.iinfo(records.dtype[name])
+            if column.min() < bounds.min or column.max() > bounds.max:
+                raise ValueError(f"{table.name}.{name} is out of range")
+            records[name] = column
+        if length:
+            records["bytes"] = np.frombuffer(b"".join(vectors), dtype=f"V{length}")
+        pieces.append(records.tobytes())
+    statement = f"COPY {table.name} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
+    try:
+        with _cursor(conn) as cursor, cursor.copy(statement.encode()) as copy:
+            copy.write(b"".join([*pieces, _COPY_END]))
     except _driver().IntegrityError as error:
         raise IntegrityError(statement, None, error) from error
 
@@ -372,6 +442,7 @@ _POSTGRESQL_TYPES: Final[tuple[tuple[type[TypeEngine[Any]], str], ...]] = (
     (LargeBinary, "bytea"),
     (Boolean, "bool"),
     (Float, "float8"),
+    (JSON, "json"),
 )
 
 

@@ -1,7 +1,9 @@
-"""Up to where the history of checks has been worked through, and the lock that keeps that from moving meanwhile.
+"""Up to where the history of checks, and of samples, has been worked through, and the locks that keep that from moving
+meanwhile.
 
 Whoever stores checks holds the marks until the transaction ends; whoever moves one has to wait for them. So a check is
-either there when a mark passes it, or is stored by somebody who knows that it was passed.
+either there when a mark passes it, or is stored by somebody who knows that it was passed. Samples have marks of their
+own, for which the same holds.
 """
 
 from __future__ import annotations
@@ -91,3 +93,67 @@ def _hold_alone(conn: Connection) -> int:
         conn.execute(_ENTER_ALONE)
     revision: int = conn.execute(_LOCK_ALONE).scalar_one()
     return revision
+
+
+# ── of samples ────────────────────────────────────────────────────────────────────────────────────────
+
+CLOSED: Final = "samples"
+SEALED: Final = "sample_blocks"
+TICKS: Final = "sample_ticks"
+
+
+class SampleMarks(NamedTuple):
+    """All are ends of hours. ``revision`` grows with every change to what is made of samples."""
+
+    closed_ms: int
+    """No row is added to ``samples`` before this: what comes for such a time waits in ``late_samples``."""
+    sealed_ms: int
+    """Before this everything is in blocks, minutes and hours. Up to ``closed_ms`` it is while they are being made."""
+    kept_from_ms: int
+    """Before this there are no single ticks any more, so what comes late is added to minutes and hours as it is."""
+    revision: int
+
+
+_SAMPLE_DOOR: Final = 0x746F_6373
+_ENTER_SAMPLES: Final = select(func.pg_advisory_xact_lock_shared(_SAMPLE_DOOR))
+_CLOSE_SAMPLES: Final = select(func.pg_advisory_xact_lock(_SAMPLE_DOOR))
+_LOCK_SEALED: Final = select(rollup_marks.c.revision).where(rollup_marks.c.name == SEALED).with_for_update()
+
+
+def read_samples(conn: Connection) -> SampleMarks:
+    found = {name: (through_ms, revision) for name, through_ms, revision in conn.execute(_ALL)}
+    return SampleMarks(found[CLOSED][0], found[SEALED][0], found[TICKS][0], found[SEALED][1])
+
+
+def hold_samples(conn: Connection) -> SampleMarks:
+    """The marks; ``closed_ms`` does not move until this transaction ends. Others may hold it too."""
+    if conn.dialect.name != "sqlite":  # which has one writer at a time
+        conn.execute(_ENTER_SAMPLES)
+    return read_samples(conn)
+
+
+def close_samples(conn: Connection, through_ms: int) -> None:
+    """Waits until nobody holds the marks of samples, and moves ``closed_ms`` forward; never back."""
+    if conn.dialect.name != "sqlite":
+        conn.execute(_CLOSE_SAMPLES)
+    forward = rollup_marks.c.name == CLOSED, rollup_marks.c.through_ms < through_ms
+    conn.execute(update(rollup_marks).where(*forward).values(through_ms=through_ms))
+
+
+def samples_unmoved(conn: Connection, revision: int) -> bool:
+    """True: nothing that is made of samples was changed since ``revision``, and nobody else changes it before this
+    transaction ends. Those who store samples do not wait for it."""
+    found: int = conn.execute(_LOCK_SEALED).scalar_one()
+    return found == revision
+
+
+def move_samples(conn: Connection, name: str, through_ms: int) -> None:
+    """SEALED or TICKS, forward. To be called after ``samples_unmoved``."""
+    forward = rollup_marks.c.name == name, rollup_marks.c.through_ms < through_ms
+    conn.execute(update(rollup_marks).where(*forward).values(through_ms=through_ms))
+
+
+def count_change_of_samples(conn: Connection) -> None:
+    """What is made of samples was changed: whoever has worked something out before this has to begin anew."""
+    revision = rollup_marks.c.revision + 1
+    conn.execute(update(rollup_marks).where(rollup_marks.c.name == SEALED).values(revision=revision))

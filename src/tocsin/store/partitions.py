@@ -1,7 +1,9 @@
-"""History in day partitions, on PostgreSQL: which days there are, making and dropping them, and finding checks in them.
+"""History in partitions, on PostgreSQL: which there are, making and dropping them, and finding checks in them.
 
-A day is dropped in no time, where deleting its rows one by one would write as much as storing them did. Other engines
-have whole tables (or, with TimescaleDB, chunks of its own); ``used`` says which.
+A partition is dropped in no time, where deleting its rows one by one would write as much as storing them did. Checks
+have one a day where ``used`` says so; other engines have whole tables (or, with TimescaleDB, chunks of its own).
+Samples have them on every PostgreSQL (``used_for_samples``): an hour each for single ticks, a day for what is made of
+them.
 
 A partition of ``checks`` has one index, on a number made of hour, target, time and location (``KEY``). 16 bytes an
 entry in place of 24; and because the hour comes first, what is inserted now falls into a small part of the index that
@@ -36,11 +38,24 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from tocsin.core.rollup import DAY_MS, HOUR_MS
 from tocsin.store import fast, installation
-from tocsin.store.tables import check_blocks, checks, evidence, targets
+from tocsin.store.tables import (
+    check_blocks,
+    checks,
+    evidence,
+    sample_blocks,
+    sample_hours,
+    sample_minutes,
+    samples,
+    targets,
+)
 
 TimeTables = Literal["plain", "partitions", "timescaledb"]
 
 TABLES: Final = (checks.name, evidence.name, check_blocks.name)
+SAMPLE_TABLES: Final = (samples.name, sample_blocks.name, sample_minutes.name, sample_hours.name)
+
+_LENGTH_MS: Final = {samples.name: HOUR_MS}
+"""Of those whose partitions are no days."""
 
 LARGEST_TARGET_ID: Final = 2**26 - 1
 LARGEST_LOCATION_ID: Final = 2**10 - 1
@@ -58,7 +73,7 @@ _BOUNDS: Final = re.compile(r"FROM \('(\d+)'\) TO \('(\d+)'\)")
 
 
 class Day(NamedTuple):
-    """One partition. ``used``: it has rows, or once had some."""
+    """One partition, of a day or an hour. ``used``: it has rows, or once had some."""
 
     name: str
     start_ms: int
@@ -78,6 +93,15 @@ def time_tables(conn: Connection) -> TimeTables:
 
 def used(conn: Connection) -> bool:
     return time_tables(conn) == "partitions"
+
+
+def used_for_samples(conn: Connection) -> bool:
+    return conn.dialect.name != "sqlite"
+
+
+def length_ms(table: str) -> int:
+    """How long a time one partition of it is for."""
+    return _LENGTH_MS.get(table, DAY_MS)
 
 
 # ── which there are ───────────────────────────────────────────────────────────────────────────────────
@@ -103,18 +127,19 @@ def filled(conn: Connection, table: str, from_ms: int, to_ms: int) -> list[Day]:
     return [day for day in days(conn, table) if day.used and day.start_ms < to_ms and day.end_ms > from_ms]
 
 
-def starts_of(times_ms: Iterable[int]) -> list[int]:
-    """The starts of the days in which these times lie."""
-    return [day * DAY_MS for day in sorted({at_ms // DAY_MS for at_ms in times_ms})]
+def starts_of(times_ms: Iterable[int], table: str = checks.name) -> list[int]:
+    """The starts of the table's partitions in which these times lie."""
+    each_ms = length_ms(table)
+    return [number * each_ms for number in sorted({at_ms // each_ms for at_ms in times_ms})]
 
 
 # ── making and dropping ───────────────────────────────────────────────────────────────────────────────
 
 
 def ensure(conn: Connection, table: str, starts_ms: Collection[int]) -> int:
-    """Make what is missing of these days' partitions, as part of the transaction; yields how many.
+    """Make what is missing of the partitions that begin then, as part of the transaction; yields how many.
 
-    Those who write to other days wait for nothing: a table that is attached is locked, not the one it is attached to.
+    Those who write to others wait for nothing: a table that is attached is locked, not the one it is attached to.
     """
     names = {_name(table, start_ms): start_ms for start_ms in starts_ms}
     if not _missing(conn, names):
@@ -157,8 +182,9 @@ def finish_drops(conn: Connection) -> int:
 
 
 def _name(table: str, start_ms: int) -> str:
-    day = str(np.datetime64(start_ms // DAY_MS, "D"))  # years may have more than four digits
-    return f"{table}_{day.replace('-', '_')}"
+    unit: Literal["D", "h"] = "D" if length_ms(table) == DAY_MS else "h"
+    spelt = str(np.datetime64(start_ms // length_ms(table), unit))  # years may have more than four digits
+    return f"{table}_{spelt.replace('-', '_').replace('T', '_')}"
 
 
 def _missing(conn: Connection, names: Collection[str]) -> list[str]:
@@ -177,9 +203,8 @@ def _make(conn: Connection, table: str, name: str, start_ms: int) -> None:
         conn.execute(text(f"CREATE UNIQUE INDEX uq_{name} ON {name} ({KEY})"))
     # Rows are only ever added, and the table is gone before their transactions are old.
     conn.execute(text(f"ALTER TABLE {name} SET (autovacuum_vacuum_insert_threshold = -1)"))
-    conn.execute(
-        text(f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ({start_ms}) TO ({start_ms + DAY_MS})")
-    )
+    end_ms = start_ms + length_ms(table)
+    conn.execute(text(f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ({start_ms}) TO ({end_ms})"))
 
 
 # ── finding checks ────────────────────────────────────────────────────────────────────────────────────

@@ -284,7 +284,8 @@ check_days = _rollup("check_days")
 rollup_marks = Table(
     "rollup_marks",
     metadata,
-    Column("name", Text, primary_key=True),  # 'check_hours' | 'check_days' | 'check_blocks' | 'checks'
+    # check_hours | check_days | check_blocks | checks | samples | sample_blocks | sample_ticks
+    Column("name", Text, primary_key=True),
     Column("through_ms", BigInteger, nullable=False),
     Column("revision", BigInteger, nullable=False),
 )
@@ -377,8 +378,10 @@ machines = Table(
     _id(),
     Column("uid", Text, nullable=False),  # what the machine calls itself
     Column("name", Text, nullable=False),
+    Column("name_set", Boolean, nullable=False),  # by a person: what the machine calls itself changes it no more
     Column("facts", JSON, nullable=False),  # attributes of its OpenTelemetry resource
     Column("tags", JSON, nullable=False),
+    Column("tags_set", Boolean, nullable=False),  # as name_set
     Column("bands", JSON, nullable=False),  # core.bands: those that differ from the usual
     Column("every_ms", BigInteger, nullable=False),  # it reports this often
     Column("version", Text, nullable=False),  # of its collector
@@ -444,6 +447,7 @@ layouts = Table(
     Column("id", Integer, Identity(), primary_key=True),
     Column("digest", LargeBinary, nullable=False, unique=True),
     Column("series", JSON, nullable=False),  # list of [name, {attributes}, unit, kind]
+    sqlite_autoincrement=True,
 )
 
 # Ticks of hours that are not sealed yet. On PostgreSQL a partition an hour.
@@ -468,6 +472,8 @@ late_samples = Table(
     Column("at_ms", BigInteger, nullable=False),
     Column("layout_id", Integer, nullable=False),
     Column("vector", LargeBinary, nullable=False),
+    # one tick waits once; a machine's late ticks by time
+    UniqueConstraint("machine_id", "at_ms", "layout_id"),
 )
 
 

@@ -1,0 +1,251 @@
+"""Machines at rest: who they are, the newest of what they said, and up to where that is stored.
+
+Knows no band and no summary: both are JSON to it. One that was deleted is seen by the keeper only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import delete as sql_delete
+from sqlalchemy.dialects import postgresql, sqlite
+
+from tocsin.store import fast, tables
+
+M: Final = tables.machines.c
+_NOW: Final = tables.machine_now.c
+_BOOTS: Final = tables.machine_boots.c
+_LIVE: Final = M.deleted_ms.is_(None)
+
+
+class MachineRow(NamedTuple):
+    """``uid`` is what the machine calls itself. ``every_ms``: how often it reports. ``bands`` are its own ones only.
+
+    ``clock_off_ms``: how far its clock is ahead of ours; ``refused``: how many values made no sense.
+    """
+
+    id: int
+    uid: str
+    name: str
+    facts: Mapping[str, str]
+    tags: tuple[str, ...]
+    bands: Mapping[str, Any]
+    every_ms: int
+    version: str
+    key_id: int | None
+    clock_off_ms: int
+    refused: int
+    created_ms: int
+    updated_ms: int
+
+
+_COLUMNS: Final = tuple(M[name] for name in MachineRow._fields)
+
+
+def _row(found: Row[Any]) -> MachineRow:
+    values = found._asdict()
+    return MachineRow(**values | {"tags": tuple(values["tags"])})
+
+
+# ── who there is ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def get(conn: Connection, machine_id: int) -> MachineRow | None:
+    found = conn.execute(select(*_COLUMNS).where(M.id == machine_id, _LIVE)).first()
+    return None if found is None else _row(found)
+
+
+def by_uid(conn: Connection, uid: str) -> MachineRow | None:
+    found = conn.execute(select(*_COLUMNS).where(M.uid == uid, _LIVE)).first()
+    return None if found is None else _row(found)
+
+
+def every(conn: Connection) -> list[MachineRow]:
+    """All of them, by name and then by number."""
+    return [_row(found) for found in conn.execute(select(*_COLUMNS).where(_LIVE).order_by(M.name, M.id))]
+
+
+def register(
+    conn: Connection,
+    *,
+    uid: str,
+    name: str,
+    facts: Mapping[str, str],
+    tags: Collection[str],
+    every_ms: int,
+    version: str,
+    key_id: int | None,
+    now_ms: int,
+) -> MachineRow:
+    """The machine that calls itself ``uid``: made where it is new, and otherwise brought up to date.
+
+    A name or tags that a person has set stay. Nothing is written when nothing is other.
+    """
+    said: dict[str, Any] = {
+        "name": name,
+        "facts": dict(facts),
+        "tags": list(tags),
+        "every_ms": every_ms,
+        "version": version,
+        "key_id": key_id,
+    }
+    fresh = {
+        "uid": uid,
+        "name_set": False,
+        "tags_set": False,
+        "bands": {},
+        "clock_off_ms": 0,
+        "refused": 0,
+        "created_ms": now_ms,
+        "updated_ms": now_ms,
+    }
+    known = select(*_COLUMNS, M.name_set, M.tags_set).where(M.uid == uid, _LIVE)
+    found = conn.execute(known).first()
+    if found is None:
+        of_engine = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+        conn.execute(of_engine(tables.machines).values(said | fresh).on_conflict_do_nothing())
+        found = conn.execute(known).one()  # made by us, or by somebody who was faster
+    values = found._asdict()
+    by_people = {"name": values.pop("name_set"), "tags": values.pop("tags_set")}
+    other = {key: value for key, value in said.items() if value != values[key] and not by_people.get(key)}
+    if other:
+        other["updated_ms"] = now_ms
+        conn.execute(update(tables.machines).where(M.id == values["id"]).values(other))
+    values |= other
+    return MachineRow(**values | {"tags": tuple(values["tags"])})
+
+
+def change(
+    conn: Connection,
+    machine_id: int,
+    *,
+    name: str | None = None,
+    tags: Collection[str] | None = None,
+    bands: Mapping[str, Any] | None = None,
+    now_ms: int,
+) -> MachineRow | None:
+    """What a person sets; None is left as it is. Yields None when there is no such machine."""
+    values: dict[str, Any] = {"updated_ms": now_ms}
+    if name is not None:
+        values |= {"name": name, "name_set": True}
+    if tags is not None:
+        values |= {"tags": list(tags), "tags_set": True}
+    if bands is not None:
+        values |= {"bands": dict(bands)}
+    conn.execute(update(tables.machines).where(M.id == machine_id, _LIVE).values(values))
+    return get(conn, machine_id)
+
+
+def note(conn: Connection, machine_id: int, *, clock_off_ms: int | None = None, refused_more: int = 0) -> None:
+    """What was noticed about a machine; its other values stay, and so does the time of its last change."""
+    values: dict[str, Any] = {}
+    if clock_off_ms is not None:
+        values["clock_off_ms"] = clock_off_ms
+    if refused_more:
+        values["refused"] = M.refused + refused_more
+    if values:
+        conn.execute(update(tables.machines).where(M.id == machine_id).values(values))
+
+
+def delete(conn: Connection, machine_id: int, now_ms: int) -> bool:
+    """False when there is no such machine. Its history goes later; should it report again it is a new one."""
+    statement = update(tables.machines).where(M.id == machine_id, _LIVE).values(deleted_ms=now_ms)
+    return conn.execute(statement).rowcount > 0
+
+
+# ── the newest of what they said ──────────────────────────────────────────────────────────────────────
+
+
+class Now(NamedTuple):
+    """The newest tick of a machine in one layout. ``raw``: little-endian doubles as they came; ``starts_ms``: 8-byte
+    integers, since when each counter counts."""
+
+    machine_id: int
+    layout_id: int
+    boot_id: str
+    seq: int
+    at_ms: int
+    received_ms: int
+    raw: bytes
+    starts_ms: bytes
+    summary: Mapping[str, Any]
+    processes: list[dict[str, Any]] | None
+
+    def follows(self, other: Now) -> bool:
+        """Whether it takes the place of ``other``: within a boot by ``seq``, between boots by time."""
+        return self.seq > other.seq if self.boot_id == other.boot_id else self.at_ms > other.at_ms
+
+
+_FORWARD: Final = (
+    "CASE WHEN machine_now.boot_id = excluded.boot_id "
+    "THEN excluded.seq > machine_now.seq ELSE excluded.at_ms > machine_now.at_ms END"
+)
+_NOW_COLUMNS: Final = Now._fields
+
+
+def now_of(conn: Connection, machine_ids: Collection[int] | None = None, *, received_after_ms: int = 0) -> list[Now]:
+    """The newest ticks of these machines (None: of all that are not deleted), by machine and layout."""
+    statement = (
+        select(*(_NOW[name] for name in _NOW_COLUMNS))
+        .join(tables.machines, M.id == _NOW.machine_id)
+        .where(_LIVE, _NOW.received_ms > received_after_ms)
+        .order_by(_NOW.machine_id, _NOW.layout_id)
+    )
+    if machine_ids is not None:
+        statement = statement.where(fast.among(conn, _NOW.machine_id, machine_ids))
+    return [Now._make(found) for found in conn.execute(statement)]
+
+
+def write_now(conn: Connection, rows: Sequence[Now]) -> None:
+    """Store the newest ticks; never one in place of a newer one. Of several of one machine and layout the newest."""
+    newest: dict[tuple[int, int], Now] = {}
+    for row in rows:
+        before = newest.setdefault((row.machine_id, row.layout_id), row)
+        if row.follows(before):
+            newest[row.machine_id, row.layout_id] = row
+    packed = [
+        (*row[:-2], _text(row.summary), None if row.processes is None else _text(row.processes))
+        for _, row in sorted(newest.items())  # in one order, so that two writers never wait for each other
+    ]
+    fast.upsert_many(conn, tables.machine_now, _NOW_COLUMNS, packed, only_if=_FORWARD)
+
+
+def _text(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def boots(conn: Connection, machine_ids: Collection[int]) -> dict[tuple[int, str], int]:
+    """Up to which ``seq`` everything is stored, by machine and boot."""
+    statement = select(_BOOTS.machine_id, _BOOTS.boot_id, _BOOTS.seq).where(
+        fast.among(conn, _BOOTS.machine_id, machine_ids)
+    )
+    return {(machine_id, boot_id): seq for machine_id, boot_id, seq in fast.fetch(conn, statement)}
+
+
+def write_boots(conn: Connection, rows: Sequence[tuple[int, str, int, int]]) -> None:
+    """Machine, boot, ``seq`` and the time of that tick; the greatest ``seq`` stays."""
+    greatest: dict[tuple[int, str], tuple[int, str, int, int]] = {}
+    for row in sorted(rows, key=lambda row: row[2]):
+        greatest[row[0], row[1]] = row
+    columns = ("machine_id", "boot_id", "seq", "at_ms")
+    ordered = [greatest[key] for key in sorted(greatest)]
+    fast.upsert_many(conn, tables.machine_boots, columns, ordered, only_if="excluded.seq > machine_boots.seq")
+
+
+# ── bands of tags ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def tag_bands(conn: Connection) -> dict[str, Mapping[str, Any]]:
+    table = tables.tag_bands.c
+    return dict(conn.execute(select(table.tag, table.bands).order_by(table.tag)).tuples().all())
+
+
+def set_tag_bands(conn: Connection, tag: str, bands: Mapping[str, Any] | None) -> None:
+    """Bands for every machine with this tag; None takes them away."""
+    if bands is None:
+        conn.execute(sql_delete(tables.tag_bands).where(tables.tag_bands.c.tag == tag))
+    else:
+        fast.upsert_many(conn, tables.tag_bands, ("tag", "bands"), [(tag, _text(bands))])
