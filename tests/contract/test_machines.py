@@ -42,6 +42,12 @@ def test_a_machine_is_made_once_and_brought_up_to_date(store: Store) -> None:
         assert machines.by_uid(conn, "b") is None
 
 
+def test_how_often_it_reports_may_not_be_known(store: Store) -> None:
+    assert register(store, every_ms=0).every_ms == 60_000
+    assert register(store, every_ms=2_000).every_ms == 2_000
+    assert register(store, every_ms=0).every_ms == 2_000
+
+
 def test_what_a_person_has_set_stays(store: Store) -> None:
     made = register(store)
     bands = {"cpu": {"warn": 0.5}}

@@ -18,6 +18,7 @@ from tocsin.store import fast, tables
 M: Final = tables.machines.c
 _NOW: Final = tables.machine_now.c
 _BOOTS: Final = tables.machine_boots.c
+_MINUTE_MS: Final = 60_000
 _LIVE: Final = M.deleted_ms.is_(None)
 
 
@@ -82,13 +83,14 @@ def register(
 ) -> MachineRow:
     """The machine that calls itself ``uid``: made where it is new, and otherwise brought up to date.
 
-    A name or tags that a person has set stay. Nothing is written when nothing is other.
+    A name or tags that a person has set stay. ``every_ms`` 0: not known; then it stays, and is a minute at first.
+    Nothing is written when nothing is other.
     """
     said: dict[str, Any] = {
         "name": name,
         "facts": dict(facts),
         "tags": list(tags),
-        "every_ms": every_ms,
+        "every_ms": every_ms or _MINUTE_MS,
         "version": version,
         "key_id": key_id,
     }
@@ -110,7 +112,8 @@ def register(
         found = conn.execute(known).one()  # made by us, or by somebody who was faster
     values = found._asdict()
     by_people = {"name": values.pop("name_set"), "tags": values.pop("tags_set")}
-    other = {key: value for key, value in said.items() if value != values[key] and not by_people.get(key)}
+    stays = by_people | {"every_ms": every_ms == 0}
+    other = {key: value for key, value in said.items() if value != values[key] and not stays.get(key)}
     if other:
         other["updated_ms"] = now_ms
         conn.execute(update(tables.machines).where(M.id == values["id"]).values(other))
@@ -240,7 +243,8 @@ def write_boots(conn: Connection, rows: Sequence[tuple[int, str, int, int]]) -> 
 
 def tag_bands(conn: Connection) -> dict[str, Mapping[str, Any]]:
     table = tables.tag_bands.c
-    return dict(conn.execute(select(table.tag, table.bands).order_by(table.tag)).tuples().all())
+    found = conn.execute(select(table.tag, table.bands).order_by(table.tag))
+    return {str(tag): dict(bands) for tag, bands in found}
 
 
 def set_tag_bands(conn: Connection, tag: str, bands: Mapping[str, Any] | None) -> None:
