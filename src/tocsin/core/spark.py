@@ -34,7 +34,7 @@ def advanced(spark: Mapping[str, Any] | None, at_ms: int, value: float | None) -
 
 
 def last_minutes(spark: Mapping[str, Any] | None, now_ms: int) -> list[float | None]:
-    """The mean of each of the ``MINUTES`` minutes up to and with this one, oldest first; None where nothing is known."""
+    """The mean of each of the ``MINUTES`` minutes up to and with this one, oldest first; None: nothing is known."""
     shown: list[float | None] = [None] * MINUTES
     if spark is None:
         return shown
