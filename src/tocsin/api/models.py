@@ -159,6 +159,11 @@ class TargetName(Answer):
     name: str
 
 
+class MachineName(Answer):
+    id: int
+    name: str
+
+
 class LocationState(Answer):
     """How a target stands as one location sees it."""
 
@@ -360,7 +365,10 @@ class Transition(Answer):
 
 
 class TimelineEntry(Transition):
-    target: TargetName
+    """A change of a target's or of a machine's verdict."""
+
+    target: TargetName | None = Field(description="Null: it is about a machine.")
+    machine: MachineName | None = Field(description="Null: it is about a target.")
     because_of: TargetName | None = Field(
         description="While it lasts: the target because of which this one is down; null: by itself, or it is over."
     )
@@ -441,6 +449,215 @@ class Ping(Answer):
     remote: str
     user_agent: str
     body: str | None = Field(description="The first 10 kB of what the job sent, as text.")
+
+
+# ── machines ──────────────────────────────────────────────────────────────────────────────────────────
+
+Share = Annotated[float, Field(ge=0)]
+"""0 to 1."""
+RuleName = Literal["reporting", "cpu", "memory", "disk", "forecast"]
+TierName = Literal["ticks", "minutes", "hours"]
+
+
+class Current(Answer):
+    """How a machine is now; null: it did not say."""
+
+    cpu: Share | None = Field(description="Of all processors together, 0 to 1.")
+    memory: Share | None = Field(description="What is not available, 0 to 1.")
+    swap: Share | None
+    disk: Share | None = Field(description="Of the fullest filesystem.")
+    disk_mount: str | None = Field(description="Where that one is mounted.", examples=["/var"])
+    cores: float | None
+    memory_bytes: float | None
+    load_1m: float | None
+    load_5m: float | None
+    load_15m: float | None
+    network_in: float | None = Field(description="Bytes a second, all interfaces together.")
+    network_out: float | None
+    disk_read: float | None = Field(description="Bytes a second, all disks together.")
+    disk_write: float | None
+    processes: float | None = Field(description="How many run.")
+    uptime_s: float | None
+    temperature: float | None = Field(description="Of the hottest sensor, °C.")
+    disk_full_in_h: float | None = Field(
+        description="Hours until the first filesystem is full, should it go on like this; null: none will be."
+    )
+
+
+class Band(Answer):
+    """From when on a number is worth a warning, and from when on it is critical: shares 0 to 1, for `forecast` hours.
+    What is so stays so until the number is beyond the value for recovery."""
+
+    warn: float | None
+    critical: float | None
+    warn_recovery: float | None
+    critical_recovery: float | None
+    for_s: float = Field(description="It must have been so for this long.")
+
+
+class ReportingBand(Answer):
+    silent_after_s: float | None = Field(
+        description="A machine that is silent for this long is down. Null: three times its interval, at least 15 s."
+    )
+
+
+class Bands(Answer):
+    """What a machine is judged by; a rule that is null is not judged."""
+
+    cpu: Band | None
+    memory: Band | None
+    disk: Band | None
+    forecast: Band | None
+    reporting: ReportingBand | None
+
+
+class OwnBand(Wish):
+    """What is left out comes from the tags, or is as usual."""
+
+    warn: float | None = Field(None, examples=[0.8])
+    critical: float | None = Field(None, examples=[0.95])
+    warn_recovery: float | None = Field(None, examples=[0.75])
+    critical_recovery: float | None = Field(None, examples=[0.9])
+    for_s: float | None = Field(None, examples=[300])
+
+
+class OwnReportingBand(Wish):
+    silent_after_s: float | None = None
+
+
+class OwnBands(Wish):
+    """Only what differs. A rule that is left out is as usual; one that is null is not judged."""
+
+    model_config = _example(cpu={"warn": 0.9, "critical": 0.98, "for_s": 600}, forecast=None)
+
+    cpu: OwnBand | None = None
+    memory: OwnBand | None = None
+    disk: OwnBand | None = None
+    forecast: OwnBand | None = None
+    reporting: OwnReportingBand | None = None
+
+
+class TagBands(Answer):
+    """For every machine with the tag; its own go before."""
+
+    tag: str
+    bands: OwnBands
+
+
+class AllTagBands(Answer):
+    items: list[TagBands]
+    next: None
+    usual: Bands = Field(description="For machines without any.")
+
+
+class MachinePatch(Wish):
+    """Only what changes."""
+
+    model_config = _example(name="db-1", tags=["database"], bands={"memory": {"warn": 0.95, "critical": 0.99}})
+
+    name: str | None = None
+    tags: list[str] | None = None
+    bands: OwnBands | None = Field(None, description="In place of all its own; `{}` takes them away.")
+
+
+class MachineRule(Answer):
+    """How a machine stands by one rule."""
+
+    rule: RuleName
+    verdict: VerdictName
+    since: Moment
+    reason: str
+
+
+class MachineKey(Answer):
+    """The API key that a machine came with last."""
+
+    id: int
+    name: str
+    revoked: bool
+
+
+class Process(Answer):
+    pid: int
+    name: str
+    user: str
+    cpu: Share | None = Field(description="Of one processor: above 1 where it uses several.")
+    memory_bytes: float | None
+
+
+class SeriesName(Answer):
+    """A line of numbers that a machine sends, named as OpenTelemetry does."""
+
+    name: str = Field(examples=["system.memory.usage"])
+    attributes: dict[str, str] = Field(examples=[{"system.memory.state": "used"}])
+    unit: str = Field(description="Of a counter: per second.", examples=["By"])
+
+
+class MachineRead(Answer):
+    """A machine that reports, or did. All text in it but tags comes from the machine itself."""
+
+    id: int
+    uid: str = Field(description="What the machine calls itself; it stays when it is renamed.")
+    name: str
+    verdict: VerdictName = Field(description="The worst of its rules.")
+    since: Moment
+    reason: str
+    last_seen: Moment | None = Field(description="The time of the newest sample.")
+    every_s: float = Field(description="It reports this often.")
+    clock_off_ms: int = Field(description="How far its clock is ahead of the installation's; negative: behind.")
+    version: str = Field(description="Of its collector.")
+    tags: list[str]
+    facts: dict[str, str] = Field(
+        description="Attributes of its OpenTelemetry resource.", examples=[{"host.arch": "amd64", "os.type": "linux"}]
+    )
+    refused: Count = Field(description="Values that made no sense and were left out, since it is known.")
+    key: MachineKey | None = Field(description="Null: it came without one, from this very installation.")
+    bands: Bands = Field(description="In force: its own, then those of its tags, then the usual ones.")
+    own_bands: OwnBands
+    rules: list[MachineRule] = Field(description="Worst first.")
+    current: Current
+    created_at: Moment
+    spark: list[float | None] | None = Field(
+        None,
+        description="Only with `expand=spark`: `current.cpu` of each of the last 30 minutes, oldest first.",
+        json_schema_extra={"x-optional": True},
+    )
+    processes: list[Process] | None = Field(
+        None,
+        description="Of one machine only: what uses most. Null: it does not say.",
+        json_schema_extra={"x-optional": True},
+    )
+    series: list[SeriesName] | None = Field(
+        None, description="Of one machine only: what it sends.", json_schema_extra={"x-optional": True}
+    )
+
+
+class SeriesPoints(SeriesName):
+    """One value per time of `at`; null: nothing was sent then."""
+
+    avg: list[float | None]
+    min: list[float | None]
+    max: list[float | None]
+    last: list[float | None]
+
+
+class MachineSeries(Answer):
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    start: Moment = Field(alias="from")
+    end: Moment = Field(alias="to")
+    step_s: float
+    tier: TierName = Field(description="What the points were made from.")
+    at: list[int] = Field(description="Where each step begins, epoch ms.")
+    series: list[SeriesPoints]
+    left_out: Count = Field(description="How many more series there are than fit in one answer.")
+
+
+class MachineCounts(Answer):
+    up: Count
+    degraded: Count
+    down: Count
+    unknown: Count
 
 
 # ── who is told ───────────────────────────────────────────────────────────────────────────────────────
@@ -562,12 +779,13 @@ class TargetBrief(Answer):
 
 class Overview(Answer):
     counts: Counts
+    machines: MachineCounts
     worst: list[TargetBrief] = Field(description="Down, then degraded, then unknown; longest first. At most 50.")
     uptime_30d: Ratio | None = Field(description="Of all targets together; null: no data.")
     measured_s_30d: float = Field(description="How much of the 30 days was measured, of the target where it is most.")
     p95_ms_24h: Milliseconds | None
     timeline: list[TimelineEntry] = Field(
-        description="The newest 100 changes of targets that are there, without those from unknown to up. "
+        description="The newest 100 changes of targets and machines that are there, without those from unknown to up. "
         "See `/v1/timeline` for all."
     )
     checks_per_minute: float

@@ -342,6 +342,131 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/machine-bands": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What machines with a tag are judged by
+         * @description By tag, on one page. Of a machine with several tags the first that says something of a rule counts.
+         */
+        get: operations["list_tag_bands"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/machine-bands/{tag}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Judge machines with a tag otherwise */
+        put: operations["put_tag_bands"];
+        post?: never;
+        /** Judge machines with a tag as usual */
+        delete: operations["delete_tag_bands"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/machines": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Machines, by name
+         * @description Answers with an ETag; send it as If-None-Match to learn cheaply that nothing changed.
+         */
+        get: operations["list_machines"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/machines/{machine_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One machine */
+        get: operations["read_machine"];
+        put?: never;
+        post?: never;
+        /**
+         * Remove a machine and its history
+         * @description Should it report again it is a new one: stop its collector, or revoke its key, first.
+         */
+        delete: operations["delete_machine"];
+        options?: never;
+        head?: never;
+        /**
+         * Rename, tag or judge a machine otherwise
+         * @description A name or tags that were given here stay, whatever the machine calls itself. Bands count from the next samples
+         *     on.
+         */
+        patch: operations["change_machine"];
+        trace?: never;
+    };
+    "/v1/machines/{machine_id}/series": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What a machine sent, over time
+         * @description From the finest samples that are kept for the whole time and give at most 2,000 points each. Left out, `from` is
+         *     one hour before `to`. A name that the machine never sent adds nothing.
+         */
+        get: operations["read_machine_series"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/machines/{machine_id}/transitions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A machine's changes of verdict, newest first
+         * @description Of each of its rules.
+         */
+        get: operations["list_machine_transitions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/notifications": {
         parameters: {
             query?: never;
@@ -783,6 +908,15 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** AllTagBands */
+        AllTagBands: {
+            /** Items */
+            items: components["schemas"]["TagBands"][];
+            /** Next */
+            next: null;
+            /** @description For machines without any. */
+            usual: components["schemas"]["Bands"];
+        };
         /** AppriseChannel */
         AppriseChannel: {
             /**
@@ -873,6 +1007,37 @@ export interface components {
             values: {
                 [key: string]: unknown;
             };
+        };
+        /**
+         * Band
+         * @description From when on a number is worth a warning, and from when on it is critical: shares 0 to 1, for `forecast` hours.
+         *     What is so stays so until the number is beyond the value for recovery.
+         */
+        Band: {
+            /** Critical */
+            critical: number | null;
+            /** Critical Recovery */
+            critical_recovery: number | null;
+            /**
+             * For S
+             * @description It must have been so for this long.
+             */
+            for_s: number;
+            /** Warn */
+            warn: number | null;
+            /** Warn Recovery */
+            warn_recovery: number | null;
+        };
+        /**
+         * Bands
+         * @description What a machine is judged by; a rule that is null is not judged.
+         */
+        Bands: {
+            cpu: components["schemas"]["Band"] | null;
+            disk: components["schemas"]["Band"] | null;
+            forecast: components["schemas"]["Band"] | null;
+            memory: components["schemas"]["Band"] | null;
+            reporting: components["schemas"]["ReportingBand"] | null;
         };
         /**
          * Bar
@@ -1065,6 +1230,76 @@ export interface components {
             unknown: number;
             /** Up */
             up: number;
+        };
+        /**
+         * Current
+         * @description How a machine is now; null: it did not say.
+         */
+        Current: {
+            /** Cores */
+            cores: number | null;
+            /**
+             * Cpu
+             * @description Of all processors together, 0 to 1.
+             */
+            cpu: number | null;
+            /**
+             * Disk
+             * @description Of the fullest filesystem.
+             */
+            disk: number | null;
+            /**
+             * Disk Full In H
+             * @description Hours until the first filesystem is full, should it go on like this; null: none will be.
+             */
+            disk_full_in_h: number | null;
+            /**
+             * Disk Mount
+             * @description Where that one is mounted.
+             * @example /var
+             */
+            disk_mount: string | null;
+            /**
+             * Disk Read
+             * @description Bytes a second, all disks together.
+             */
+            disk_read: number | null;
+            /** Disk Write */
+            disk_write: number | null;
+            /** Load 1M */
+            load_1m: number | null;
+            /** Load 5M */
+            load_5m: number | null;
+            /** Load 15M */
+            load_15m: number | null;
+            /**
+             * Memory
+             * @description What is not available, 0 to 1.
+             */
+            memory: number | null;
+            /** Memory Bytes */
+            memory_bytes: number | null;
+            /**
+             * Network In
+             * @description Bytes a second, all interfaces together.
+             */
+            network_in: number | null;
+            /** Network Out */
+            network_out: number | null;
+            /**
+             * Processes
+             * @description How many run.
+             */
+            processes: number | null;
+            /** Swap */
+            swap: number | null;
+            /**
+             * Temperature
+             * @description Of the hottest sensor, °C.
+             */
+            temperature: number | null;
+            /** Uptime S */
+            uptime_s: number | null;
         };
         /** DeliveryAttempt */
         DeliveryAttempt: {
@@ -2934,6 +3169,223 @@ export interface components {
              */
             workers: number;
         };
+        /** MachineCounts */
+        MachineCounts: {
+            /** Degraded */
+            degraded: number;
+            /** Down */
+            down: number;
+            /** Unknown */
+            unknown: number;
+            /** Up */
+            up: number;
+        };
+        /**
+         * MachineKey
+         * @description The API key that a machine came with last.
+         */
+        MachineKey: {
+            /** Id */
+            id: number;
+            /** Name */
+            name: string;
+            /** Revoked */
+            revoked: boolean;
+        };
+        /** MachineName */
+        MachineName: {
+            /** Id */
+            id: number;
+            /** Name */
+            name: string;
+        };
+        /**
+         * MachinePatch
+         * @description Only what changes.
+         * @example {
+         *       "bands": {
+         *         "memory": {
+         *           "critical": 0.99,
+         *           "warn": 0.95
+         *         }
+         *       },
+         *       "name": "db-1",
+         *       "tags": [
+         *         "database"
+         *       ]
+         *     }
+         */
+        MachinePatch: {
+            /** @description In place of all its own; `{}` takes them away. */
+            bands?: components["schemas"]["OwnBands"] | null;
+            /** Name */
+            name?: string | null;
+            /** Tags */
+            tags?: string[] | null;
+        };
+        /**
+         * MachineRead
+         * @description A machine that reports, or did. All text in it but tags comes from the machine itself.
+         */
+        MachineRead: {
+            /** @description In force: its own, then those of its tags, then the usual ones. */
+            bands: components["schemas"]["Bands"];
+            /**
+             * Clock Off Ms
+             * @description How far its clock is ahead of the installation's; negative: behind.
+             */
+            clock_off_ms: number;
+            /**
+             * Created At
+             * Format: date-time
+             * @description RFC 3339, UTC, milliseconds.
+             * @example 2026-03-01T03:12:07.250Z
+             */
+            created_at: string;
+            current: components["schemas"]["Current"];
+            /**
+             * Every S
+             * @description It reports this often.
+             */
+            every_s: number;
+            /**
+             * Facts
+             * @description Attributes of its OpenTelemetry resource.
+             * @example {
+             *       "host.arch": "amd64",
+             *       "os.type": "linux"
+             *     }
+             */
+            facts: {
+                [key: string]: string;
+            };
+            /** Id */
+            id: number;
+            /** @description Null: it came without one, from this very installation. */
+            key: components["schemas"]["MachineKey"] | null;
+            /**
+             * Last Seen
+             * @description The time of the newest sample.
+             */
+            last_seen: string | null;
+            /** Name */
+            name: string;
+            own_bands: components["schemas"]["OwnBands"];
+            /**
+             * Processes
+             * @description Of one machine only: what uses most. Null: it does not say.
+             */
+            processes?: components["schemas"]["Process"][] | null;
+            /** Reason */
+            reason: string;
+            /**
+             * Refused
+             * @description Values that made no sense and were left out, since it is known.
+             */
+            refused: number;
+            /**
+             * Rules
+             * @description Worst first.
+             */
+            rules: components["schemas"]["MachineRule"][];
+            /**
+             * Series
+             * @description Of one machine only: what it sends.
+             */
+            series?: components["schemas"]["SeriesName"][] | null;
+            /**
+             * Since
+             * Format: date-time
+             * @description RFC 3339, UTC, milliseconds.
+             * @example 2026-03-01T03:12:07.250Z
+             */
+            since: string;
+            /**
+             * Spark
+             * @description Only with `expand=spark`: `current.cpu` of each of the last 30 minutes, oldest first.
+             */
+            spark?: (number | null)[] | null;
+            /** Tags */
+            tags: string[];
+            /**
+             * Uid
+             * @description What the machine calls itself; it stays when it is renamed.
+             */
+            uid: string;
+            /**
+             * Verdict
+             * @description The worst of its rules.
+             * @enum {string}
+             */
+            verdict: "up" | "degraded" | "down" | "unknown";
+            /**
+             * Version
+             * @description Of its collector.
+             */
+            version: string;
+        };
+        /**
+         * MachineRule
+         * @description How a machine stands by one rule.
+         */
+        MachineRule: {
+            /** Reason */
+            reason: string;
+            /**
+             * Rule
+             * @enum {string}
+             */
+            rule: "reporting" | "cpu" | "memory" | "disk" | "forecast";
+            /**
+             * Since
+             * Format: date-time
+             * @description RFC 3339, UTC, milliseconds.
+             * @example 2026-03-01T03:12:07.250Z
+             */
+            since: string;
+            /**
+             * Verdict
+             * @enum {string}
+             */
+            verdict: "up" | "degraded" | "down" | "unknown";
+        };
+        /** MachineSeries */
+        MachineSeries: {
+            /**
+             * At
+             * @description Where each step begins, epoch ms.
+             */
+            at: number[];
+            /**
+             * From
+             * Format: date-time
+             * @description RFC 3339, UTC, milliseconds.
+             * @example 2026-03-01T03:12:07.250Z
+             */
+            from: string;
+            /**
+             * Left Out
+             * @description How many more series there are than fit in one answer.
+             */
+            left_out: number;
+            /** Series */
+            series: components["schemas"]["SeriesPoints"][];
+            /** Step S */
+            step_s: number;
+            /**
+             * Tier
+             * @description What the points were made from.
+             * @enum {string}
+             */
+            tier: "ticks" | "minutes" | "hours";
+            /**
+             * To
+             * Format: date-time
+             * @description RFC 3339, UTC, milliseconds.
+             * @example 2026-03-01T03:12:07.250Z
+             */
+            to: string;
+        };
         /** NewKey */
         NewKey: {
             /**
@@ -3002,6 +3454,7 @@ export interface components {
             /** Checks Per Minute */
             checks_per_minute: number;
             counts: components["schemas"]["Counts"];
+            machines: components["schemas"]["MachineCounts"];
             /**
              * Measured S 30D
              * @description How much of the 30 days was measured, of the target where it is most.
@@ -3018,7 +3471,7 @@ export interface components {
             started_at: string;
             /**
              * Timeline
-             * @description The newest 100 changes of targets that are there, without those from unknown to up. See `/v1/timeline` for all.
+             * @description The newest 100 changes of targets and machines that are there, without those from unknown to up. See `/v1/timeline` for all.
              */
             timeline: components["schemas"]["TimelineEntry"][];
             /**
@@ -3033,6 +3486,60 @@ export interface components {
              * @description Down, then degraded, then unknown; longest first. At most 50.
              */
             worst: components["schemas"]["TargetBrief"][];
+        };
+        /**
+         * OwnBand
+         * @description What is left out comes from the tags, or is as usual.
+         */
+        OwnBand: {
+            /**
+             * Critical
+             * @example 0.95
+             */
+            critical?: number | null;
+            /**
+             * Critical Recovery
+             * @example 0.9
+             */
+            critical_recovery?: number | null;
+            /**
+             * For S
+             * @example 300
+             */
+            for_s?: number | null;
+            /**
+             * Warn
+             * @example 0.8
+             */
+            warn?: number | null;
+            /**
+             * Warn Recovery
+             * @example 0.75
+             */
+            warn_recovery?: number | null;
+        };
+        /**
+         * OwnBands
+         * @description Only what differs. A rule that is left out is as usual; one that is null is not judged.
+         * @example {
+         *       "cpu": {
+         *         "critical": 0.98,
+         *         "for_s": 600,
+         *         "warn": 0.9
+         *       }
+         *     }
+         */
+        OwnBands: {
+            cpu?: components["schemas"]["OwnBand"] | null;
+            disk?: components["schemas"]["OwnBand"] | null;
+            forecast?: components["schemas"]["OwnBand"] | null;
+            memory?: components["schemas"]["OwnBand"] | null;
+            reporting?: components["schemas"]["OwnReportingBand"] | null;
+        };
+        /** OwnReportingBand */
+        OwnReportingBand: {
+            /** Silent After S */
+            silent_after_s?: number | null;
         };
         /** Page[Annotated[Union[AppriseChannel, WebhookChannel, EmailChannel], FieldInfo(annotation=NoneType, required=True, discriminator='kind')]] */
         Page_Annotated_Union_AppriseChannel__WebhookChannel__EmailChannel___FieldInfo_annotation_NoneType__required_True__discriminator__kind____: {
@@ -3078,6 +3585,16 @@ export interface components {
         Page_Location_: {
             /** Items */
             items: components["schemas"]["Location"][];
+            /**
+             * Next
+             * @description Send it as `cursor` for what follows; null: this was the end.
+             */
+            next: string | null;
+        };
+        /** Page[MachineRead] */
+        Page_MachineRead_: {
+            /** Items */
+            items: components["schemas"]["MachineRead"][];
             /**
              * Next
              * @description Send it as `cursor` for what follows; null: this was the end.
@@ -3243,6 +3760,22 @@ export interface components {
              */
             type: string;
         };
+        /** Process */
+        Process: {
+            /**
+             * Cpu
+             * @description Of one processor: above 1 where it uses several.
+             */
+            cpu: number | null;
+            /** Memory Bytes */
+            memory_bytes: number | null;
+            /** Name */
+            name: string;
+            /** Pid */
+            pid: number;
+            /** User */
+            user: string;
+        };
         /** Readiness */
         Readiness: {
             /**
@@ -3265,6 +3798,14 @@ export interface components {
              * @enum {string}
              */
             status: "ready" | "not ready";
+        };
+        /** ReportingBand */
+        ReportingBand: {
+            /**
+             * Silent After S
+             * @description A machine that is silent for this long is down. Null: three times its interval, at least 15 s.
+             */
+            silent_after_s: number | null;
         };
         /** ResultCounts */
         ResultCounts: {
@@ -3388,6 +3929,66 @@ export interface components {
             /** Target Ids */
             target_ids: number[];
         };
+        /**
+         * SeriesName
+         * @description A line of numbers that a machine sends, named as OpenTelemetry does.
+         */
+        SeriesName: {
+            /**
+             * Attributes
+             * @example {
+             *       "system.memory.state": "used"
+             *     }
+             */
+            attributes: {
+                [key: string]: string;
+            };
+            /**
+             * Name
+             * @example system.memory.usage
+             */
+            name: string;
+            /**
+             * Unit
+             * @description Of a counter: per second.
+             * @example By
+             */
+            unit: string;
+        };
+        /**
+         * SeriesPoints
+         * @description One value per time of `at`; null: nothing was sent then.
+         */
+        SeriesPoints: {
+            /**
+             * Attributes
+             * @example {
+             *       "system.memory.state": "used"
+             *     }
+             */
+            attributes: {
+                [key: string]: string;
+            };
+            /** Avg */
+            avg: (number | null)[];
+            /** Last */
+            last: (number | null)[];
+            /** Max */
+            max: (number | null)[];
+            /** Min */
+            min: (number | null)[];
+            /**
+             * Name
+             * @example system.memory.usage
+             */
+            name: string;
+            /**
+             * Unit
+             * @description Of a counter: per second.
+             * @example By
+             */
+            unit: string;
+        };
         /** Session */
         Session: {
             user: components["schemas"]["Who"];
@@ -3411,6 +4012,15 @@ export interface components {
             windows: {
                 [key: string]: components["schemas"]["Window"];
             };
+        };
+        /**
+         * TagBands
+         * @description For every machine with the tag; its own go before.
+         */
+        TagBands: {
+            bands: components["schemas"]["OwnBands"];
+            /** Tag */
+            tag: string;
         };
         /** Tallies */
         Tallies: {
@@ -4061,7 +4671,10 @@ export interface components {
              */
             warnings_to_degraded: number;
         };
-        /** TimelineEntry */
+        /**
+         * TimelineEntry
+         * @description A change of a target's or of a machine's verdict.
+         */
         TimelineEntry: {
             /**
              * At
@@ -4103,6 +4716,8 @@ export interface components {
              * @description From where the check was made that settled it. Null: from none, as when a job called in.
              */
             location: string | null;
+            /** @description Null: it is about a target. */
+            machine: components["schemas"]["MachineName"] | null;
             /** Reason */
             reason: string;
             /**
@@ -4110,7 +4725,8 @@ export interface components {
              * @example reachable
              */
             rule: string;
-            target: components["schemas"]["TargetName"];
+            /** @description Null: it is about a machine. */
+            target: components["schemas"]["TargetName"] | null;
             /**
              * To
              * @enum {string}
@@ -6733,6 +7349,737 @@ export interface operations {
             };
             /** @description Not as things stand. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Our fault. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database is busy or away; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_tag_bands: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AllTagBands"];
+                };
+            };
+            /** @description The address, or the body as a whole, cannot be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody known is asking. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not with these scopes. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Our fault. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database is busy or away; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_tag_bands: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                tag: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OwnBands"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TagBands"];
+                };
+            };
+            /** @description The address, or the body as a whole, cannot be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody known is asking. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not with these scopes. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is larger than 1 MB. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field of the body is wrong. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Our fault. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database is busy or away; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_tag_bands: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                tag: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The address, or the body as a whole, cannot be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody known is asking. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not with these scopes. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Our fault. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database is busy or away; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_machines: {
+        parameters: {
+            query?: {
+                /** @description The `next` of the page before. */
+                cursor?: string | null;
+                /** @description `spark`: add the last 30 minutes of `cpu` to each. */
+                expand?: string | null;
+                /** @description At most this many. */
+                limit?: number;
+                /** @description Part of name, uid, tag or a fact. */
+                q?: string | null;
+                tag?: string | null;
+                verdict?: ("up" | "degraded" | "down" | "unknown") | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_MachineRead_"];
+                };
+            };
+            /** @description The address, or the body as a whole, cannot be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody known is asking. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not with these scopes. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Our fault. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database is busy or away; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    read_machine: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                machine_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MachineRead"];
+                };
+            };
+            /** @description The address, or the body as a whole, cannot be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody known is asking. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not with these scopes. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Our fault. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database is busy or away; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_machine: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                machine_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The address, or the body as a whole, cannot be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody known is asking. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not with these scopes. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Our fault. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database is busy or away; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change_machine: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                machine_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MachinePatch"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MachineRead"];
+                };
+            };
+            /** @description The address, or the body as a whole, cannot be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody known is asking. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not with these scopes. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is larger than 1 MB. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field of the body is wrong. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Our fault. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database is busy or away; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    read_machine_series: {
+        parameters: {
+            query: {
+                /** @description From then on. */
+                from?: string | null;
+                /** @description A series' name; again for more. */
+                name: string[];
+                /** @description Seconds. Made longer where it must be. */
+                step?: number | null;
+                /** @description Until before then. */
+                to?: string | null;
+            };
+            header?: never;
+            path: {
+                machine_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MachineSeries"];
+                };
+            };
+            /** @description The address, or the body as a whole, cannot be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody known is asking. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not with these scopes. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Our fault. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database is busy or away; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_machine_transitions: {
+        parameters: {
+            query?: {
+                /** @description The `next` of the page before. */
+                cursor?: string | null;
+                /** @description From then on. */
+                from?: string | null;
+                /** @description At most this many. */
+                limit?: number;
+                /** @description Until before then. */
+                to?: string | null;
+            };
+            header?: never;
+            path: {
+                machine_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Transition_"];
+                };
+            };
+            /** @description The address, or the body as a whole, cannot be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody known is asking. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not with these scopes. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
