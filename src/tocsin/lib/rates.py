@@ -17,12 +17,20 @@ class RateLimit:
         self._per_s = per_minute / 60
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
+    def would_wait_s(self, key: str, *, now_s: float) -> float:
+        """What ``wait_s`` would say; nothing is counted."""
+        return max(0.0, (1 - self._left(key, now_s)) / self._per_s)
+
     def wait_s(self, key: str, *, now_s: float) -> float:
         """0: go on, it is counted. Otherwise how long until the next. ``now_s`` is monotonic."""
-        left, seen_s = self._buckets.pop(key, (self._size, now_s))
-        left = min(self._size, left + (now_s - seen_s) * self._per_s)
+        left = self._left(key, now_s)
+        self._buckets.pop(key, None)
         allowed = left >= 1
         self._buckets[key] = (left - 1 if allowed else left, now_s)
         if len(self._buckets) > self.MOST_KEYS:
             self._buckets.popitem(last=False)
         return 0.0 if allowed else (1 - left) / self._per_s
+
+    def _left(self, key: str, now_s: float) -> float:
+        left, seen_s = self._buckets.get(key, (self._size, now_s))
+        return min(self._size, left + (now_s - seen_s) * self._per_s)
