@@ -1,0 +1,122 @@
+"""The numbers of an export, judged, and put into vectors.
+
+What is sent as one is told in several moments: a Collector asks one thing of the host after another. So the points of a
+machine that lie within a second of the first, each series once, are one tick, at the time of the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from tocsin.core.samples import Layout
+from tocsin.otlp import refused as why
+from tocsin.otlp.refused import Reason, Refused, shown
+from tocsin.otlp.shape import Bundle, Floats, Int64s, Marks, Numbers, Part, Plan
+
+MOMENT_MS: Final = 1000
+AHEAD_MS: Final = 3_600_000
+LARGEST: Final = float(np.finfo(np.float32).max)
+"""What is stored are numbers of four bytes."""
+_NS: Final = np.uint64(1_000_000)
+
+
+class Tick(NamedTuple):
+    """``values`` are as they came, NaN where there is none; ``starts_ms`` is 0 for what is no counter, and where it is
+    not known."""
+
+    at_ms: int
+    layout: Layout
+    starts_ms: Int64s
+    values: Floats
+
+
+def ticks(part: Part, numbers: Numbers, *, now_ms: int, kept_ms: int) -> tuple[list[Tick], Refused]:
+    """What this machine said, oldest first, and what of it is not kept. Single samples are kept for ``kept_ms``."""
+    if part.places is not None:
+        places = part.places
+        numbers = Numbers(numbers.at_ns[places], numbers.start_ns[places], numbers.values[places])
+    bundle, refused = part.bundle, Refused()
+    at_ms = (numbers.at_ns // _NS).astype(np.int64)
+    values, fit = _judged(bundle, numbers, at_ms, now_ms - kept_ms, now_ms + AHEAD_MS, refused)
+    if fit is None and bundle.each_once and int(at_ms.max()) - int(at_ms.min()) <= MOMENT_MS:
+        return [_tick(bundle, bundle.whole, numbers, values, int(at_ms.min()), refused)], refused
+    chosen = np.arange(len(bundle)) if fit is None else np.flatnonzero(fit)
+    unfit = () if fit is None else np.flatnonzero(~fit)
+    broken = frozenset(total for place in unfit if (total := bundle.points[place].total) is not None)
+    found = []
+    for moment in _moments(bundle, at_ms, chosen, refused):
+        plan = bundle.plan(moment, broken)
+        if len(plan.layout):
+            at = int(at_ms[moment].min())
+            found.append(_tick(bundle, plan, numbers, values, at, refused))
+    return found, refused
+
+
+def _judged(
+    bundle: Bundle, numbers: Numbers, at_ms: Int64s, oldest_ms: int, newest_ms: int, refused: Refused
+) -> tuple[Floats, Marks | None]:
+    """The values, deltas as rates, and which points are fit to be kept; None: all of them."""
+    values = numbers.values
+    late_start = (numbers.start_ns > numbers.at_ns) & bundle.grows
+    if bundle.any_delta:
+        late_start |= bundle.deltas & ((numbers.start_ns == 0) | (numbers.start_ns >= numbers.at_ns))
+        seconds = np.where(
+            late_start | ~bundle.deltas, 1.0, (numbers.at_ns - numbers.start_ns).astype(np.float64) / 1e9
+        )
+        values = values / seconds
+    with np.errstate(invalid="ignore"):
+        wrong: tuple[tuple[Reason, Marks], ...] = (
+            (why.TOO_OLD, at_ms < oldest_ms),
+            (why.AHEAD, at_ms > newest_ms),
+            (why.NOT_A_NUMBER, ~(np.abs(values) <= LARGEST)),
+            (why.NEGATIVE, bundle.grows & (values < 0)),
+            (why.START, late_start),
+        )
+    unfit = wrong[0][1] | wrong[1][1] | wrong[2][1] | wrong[3][1] | wrong[4][1]
+    if not unfit.any():
+        return values, None
+    counted = np.zeros(len(bundle), dtype=np.bool_)
+    for reason, marks in wrong:
+        fresh = np.flatnonzero(marks & ~counted)
+        if len(fresh):
+            refused.add(reason, len(fresh), shown(bundle.points[fresh[0]].key[0]))
+            counted |= marks
+    return values, ~unfit
+
+
+def _moments(bundle: Bundle, at_ms: Int64s, chosen: Int64s, refused: Refused) -> list[Sequence[int]]:
+    """The points that belong together, each moment in the order in which the points were sent."""
+    found: list[list[int]] = []
+    seen: dict[tuple[str, tuple[tuple[str, str], ...]], int] = {}
+    first_ms = 0
+    times: list[int] = at_ms.tolist()
+    for place in sorted(chosen.tolist(), key=lambda one: (times[one], one)):
+        at, key = times[place], bundle.points[place].key
+        if seen.get(key) == at:
+            refused.add(why.TWICE, 1, shown(key[0]))
+            continue
+        if not found or at - first_ms > MOMENT_MS or key in seen:
+            found.append([])
+            seen = {}
+            first_ms = at
+        found[-1].append(place)
+        seen[key] = at
+    return [sorted(moment) for moment in found]
+
+
+def _tick(bundle: Bundle, plan: Plan, numbers: Numbers, values: Floats, at_ms: int, refused: Refused) -> Tick:
+    size = len(plan.layout)
+    vector = np.bincount(plan.slots, values[plan.points], size).astype(np.float64, copy=False)
+    start_ns = np.where(plan.counters, numbers.start_ns[plan.starts], np.uint64(0))
+    for slot, places in plan.sums:
+        if plan.counters[slot]:
+            start_ns[slot] = numbers.start_ns[places].max()
+    if plan.cores is not None:
+        vector[plan.cores[0]] = plan.cores[1]
+        start_ns[plan.cores[0]] = 0
+    if plan.left_out:
+        refused.add(why.TOO_MANY_SERIES, len(plan.left_out), shown(bundle.points[plan.left_out[0]].key[0]))
+    return Tick(at_ms, plan.layout, (start_ns // _NS).astype(np.int64), vector)
