@@ -88,3 +88,17 @@ REMOTE_CALLS = Counter(
 REMOTE_RESULTS = Counter(
     "tocsin_remote_results", "Results this aggregator took from remote workers.", registry=REGISTRY
 )
+TICKS_TAKEN = Counter("tocsin_ticks_taken", "Ticks of machines that were stored.", registry=REGISTRY)
+TICKS_REPEATED = Counter(
+    "tocsin_ticks_repeated", "Ticks of machines that were sent again and were there already.", registry=REGISTRY
+)
+VALUES_REFUSED = Counter(
+    "tocsin_values_refused",
+    "Values of machines that made no sense, by why: infinite, negative, range; and whole ticks: time, deleted.",
+    ["reason"],
+    registry=REGISTRY,
+)
+STREAMS_OPEN = Gauge("tocsin_streams_open", "Collectors that are connected to this aggregator.", registry=REGISTRY)
+TICKS_WAITING = Gauge(
+    "tocsin_ticks_waiting", "Ticks of machines in this aggregator that wait to be written.", registry=REGISTRY
+)
