@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from tests.clocks import FakeClock
+from tests.contract.rows import add_machine
 from tocsin.bus.memory import MemoryBus
 from tocsin.catalog import channels, rules, targets
 from tocsin.channels.frame import Delivery
 from tocsin.core.alerting import AlertTiming, Rule, message_of
+from tocsin.core.bands import CPU
 from tocsin.core.decide import Policy
-from tocsin.core.outcome import REACHABLE, Outcome, Result, StateKey, Subject
+from tocsin.core.outcome import HEADLINE, REACHABLE, Outcome, Result, StateKey, Subject
+from tocsin.core.samples import MACHINE
 from tocsin.core.target import TARGET
 from tocsin.lib.vault import Vault
 from tocsin.pipeline import Entry, Pipeline
@@ -71,6 +74,10 @@ class Stage:
                 made.append(row.id)
         return made
 
+    def machine(self, name: str, *tags: str) -> int:
+        with self.store.write() as conn:
+            return add_machine(conn, name, *tags)
+
     def channel(self, name: str) -> int:
         given = {"kind": "webhook", "name": name, "url": "http://127.0.0.1:9/"}
         with self.store.write() as conn:
@@ -94,9 +101,17 @@ class Stage:
         policy: Policy = AT_ONCE,
     ) -> None:
         """One outcome, a moment later; unless ``policy`` says otherwise it settles the verdict by itself."""
+        keys = [StateKey(Subject(TARGET, number), rule, location_id) for number in target_ids]
+        self._turn(result, keys, reason, policy)
+
+    def turn_machine(self, result: Result, *machine_ids: int, rule: str = CPU, reason: str = "CPU 97 %") -> None:
+        """The same of machines; what passes has no reason."""
+        keys = [StateKey(Subject(MACHINE, number), rule, HEADLINE) for number in machine_ids]
+        self._turn(result, keys, "" if result is Result.PASSED else reason, AT_ONCE)
+
+    def _turn(self, result: Result, keys: Sequence[StateKey], reason: str, policy: Policy) -> None:
         self.clock.tick(0.001)
         at_ms = self.clock.now_ms()
-        keys = [StateKey(Subject(TARGET, number), rule, location_id) for number in target_ids]
         self.pipeline.write([Entry(Outcome(key, at_ms, result, 1000, reason, None), policy) for key in keys])
 
     def down(self, *target_ids: int) -> None:

@@ -9,11 +9,16 @@ import pytest
 from tests.api.conftest import NOW_MS, Client, fields_of, make_target
 from tests.api.test_targets import walk
 from tests.clocks import FakeClock
-from tocsin.core.decide import Policy
-from tocsin.core.outcome import CERTIFICATE, REACHABLE, Outcome, Result, StateKey, Subject
+from tests.contract.rows import add_machine
+from tocsin.core.bands import REPORTING
+from tocsin.core.decide import Policy, Transition, Verdict
+from tocsin.core.outcome import CERTIFICATE, HEADLINE, REACHABLE, Outcome, Result, StateKey, Subject
+from tocsin.core.samples import MACHINE
 from tocsin.core.target import TARGET
 from tocsin.pipeline import Entry, Pipeline
+from tocsin.store import machines, transitions
 from tocsin.store.checks import CheckRow
+from tocsin.store.engine import Store
 
 MINUTE_MS = 60_000
 EVIDENCE = {
@@ -299,6 +304,87 @@ async def test_the_timeline_is_everybodys(
     assert await walk(outsider, "/v1/timeline", limit=2) == whole
     some = await walk(outsider, "/v1/timeline", to="2027-01-15T08:05:00Z")
     assert some == whole[3:]
+
+
+def silent(machine_id: int, at_ms: int, result: Result, rule: str = REPORTING) -> Entry:
+    key = StateKey(Subject(MACHINE, machine_id), rule, HEADLINE)
+    reason = "no sample for 15 s" if result is Result.FAILED else ""
+    return Entry(Outcome(key, at_ms, result, None, reason, None), Policy(failures_to_down=1))
+
+
+async def test_machines_are_on_the_timeline_and_in_the_overview_beside_targets(
+    outsider: Client, target: dict[str, Any], store: Store, pipeline: Pipeline, clock: FakeClock
+) -> None:
+    with store.write() as conn:
+        web = add_machine(conn, "web-1")
+    assert web == target["id"], "this is about a machine with the number of a target"
+    now_ms = clock.now_ms()
+    pipeline.write([silent(web, now_ms, Result.FAILED), silent(web, now_ms, Result.FAILED, REACHABLE)])
+    clock.tick(60)
+    for path in ("/v1/timeline", "/v1/overview"):
+        document = (await outsider.get(path)).json()
+        entries = document["items"] if path == "/v1/timeline" else document["timeline"]
+        as_machine = [one for one in entries if one["machine"] is not None]
+        assert {one["rule"] for one in as_machine} == {REPORTING, REACHABLE}
+        assert all(one["machine"] == {"id": web, "name": "web-1"} and one["target"] is None for one in as_machine)
+        silence = next(one for one in as_machine if one["rule"] == REPORTING)
+        assert {name: silence[name] for name in ("from", "to", "reason", "duration_s", "location", "because_of")} == {
+            "from": "unknown",
+            "to": "down",
+            "reason": "no sample for 15 s",
+            "duration_s": 60.0,
+            "location": None,
+            "because_of": None,
+        }
+        of_target = [one for one in entries if one["target"] is not None]
+        assert {one["target"]["name"] for one in of_target} == {"shop"}
+        assert {one["machine"] for one in of_target} == {None}
+
+
+async def test_a_machine_is_not_down_because_of_what_the_target_of_its_number_depends_on(
+    outsider: Client, member: Client, store: Store, pipeline: Pipeline, clock: FakeClock
+) -> None:
+    switch = await make_target(member, name="switch")
+    shop = await make_target(member, name="shop", depends_on=[switch["id"]])
+    now_ms = clock.now_ms()
+    with store.write() as conn:
+        add_machine(conn, "other")
+        assert add_machine(conn, "web-1") == shop["id"]
+    pipeline.write([seen(one["id"], now_ms, Result.FAILED) for one in (switch, shop)])
+    pipeline.write([silent(shop["id"], now_ms, Result.FAILED, REACHABLE)])
+    entries = (await outsider.get("/v1/timeline")).json()["items"]
+    causes = {(one["target"] or one["machine"])["name"]: one["because_of"] for one in entries}
+    assert causes["shop"] == {"id": switch["id"], "name": "switch"}
+    assert causes["web-1"] is None
+
+
+async def test_the_evidence_of_a_check_is_not_taken_for_a_machines(
+    outsider: Client, target: dict[str, Any], store: Store
+) -> None:
+    items = (await outsider.get("/v1/timeline")).json()["items"]
+    (failed,) = [one for one in items if one["to"] == "down"]
+    assert failed["has_evidence"]
+    at_ms = NOW_MS + 4 * MINUTE_MS
+    key = StateKey(Subject(MACHINE, target["id"]), REPORTING, HEADLINE)
+    with store.write() as conn:
+        add_machine(conn, "web-1")
+        change = Transition(key, Verdict.UP, Verdict.DOWN, at_ms, at_ms, "", check_location_id=1)
+        transitions.insert_many(conn, [change], at_ms)
+    items = (await outsider.get("/v1/timeline")).json()["items"]
+    assert {one["has_evidence"] for one in items if one["machine"]} == {False}
+
+
+async def test_a_deleted_machine_is_history_and_no_news(
+    outsider: Client, store: Store, pipeline: Pipeline, clock: FakeClock
+) -> None:
+    with store.write() as conn:
+        web = add_machine(conn, "web-1")
+    pipeline.write([silent(web, clock.now_ms(), Result.FAILED)])
+    with store.write() as conn:
+        machines.delete(conn, web, clock.now_ms())
+    assert (await outsider.get("/v1/overview")).json()["timeline"] == []
+    (entry,) = (await outsider.get("/v1/timeline")).json()["items"]
+    assert entry["machine"] == {"id": web, "name": "web-1"}
 
 
 # ── uptime of many ────────────────────────────────────────────────────────────────────────────────────

@@ -100,7 +100,7 @@ async def test_the_life_of_a_rule(member: Client) -> None:
     answer = await member.post("/v1/rules", json=wish)
     assert answer.status_code == 201
     made = answer.json()
-    assert made == wish | {"id": made["id"], "is_default": False, "enabled": True, "target_ids": []}
+    assert made == wish | {"id": made["id"], "is_default": False, "enabled": True, "target_ids": [], "machine_ids": []}
     path = f"/v1/rules/{made['id']}"
     assert (await member.get(path)).json() == made
     assert (await member.patch(path, json={"enabled": False})).json()["enabled"] is False

@@ -12,6 +12,7 @@ from tests.alerting import Stage
 from tocsin.catalog import channels, rules, targets
 from tocsin.catalog.errors import Conflict, Invalid, NotFound
 from tocsin.core.alerting import DEFAULT_EVENTS, Event, Rule
+from tocsin.store import machines
 from tocsin.store.engine import Store
 
 NOW_MS = 1_800_000_000_000
@@ -50,6 +51,7 @@ def test_the_default_rule_tells_what_matters_everywhere_and_is_made_once(stage: 
         "name": "Everything",
         "enabled": True,
         "target_ids": [],
+        "machine_ids": [],
         "tags": [],
         "events": ["down", "recovered", "certificate"],
         "channel_ids": [],
@@ -67,10 +69,11 @@ def test_the_default_rule_stays_but_may_be_switched_off(stage: Stage) -> None:
 
 
 def test_a_rule_is_stored_as_it_was_written(stage: Stage) -> None:
-    hook, shop = stage.channel("hook"), stage.target("shop")
+    hook, shop, web = stage.channel("hook"), stage.target("shop"), stage.machine("web-1")
     made = create(
         stage,
         target_ids=[shop, shop],
+        machine_ids=[web, web],
         tags=["prod", "prod"],
         events=["down", "degraded", "down"],
         channel_ids=[hook],
@@ -83,6 +86,7 @@ def test_a_rule_is_stored_as_it_was_written(stage: Stage) -> None:
         enabled=True,
         is_default=False,
         target_ids=(shop,),
+        machine_ids=(web,),
         tags=("prod",),
         events=(Event.DOWN, Event.DEGRADED),
         channel_ids=(hook,),
@@ -103,6 +107,8 @@ def test_what_is_left_out_takes_the_default_of_the_default_rule(stage: Stage) ->
         ({"channel_ids": [99]}, "channel_ids.0", "no channel 99"),
         ({"target_ids": [1, 99]}, "target_ids.0", "no target 1"),
         ({"target_ids": ["1"]}, "target_ids.0", "valid integer"),
+        ({"machine_ids": [1, 99]}, "machine_ids.0", "no machine 1"),
+        ({"machine_ids": ["1"]}, "machine_ids.0", "valid integer"),
         ({"events": []}, "events", "at least 1"),
         ({"events": ["reminder"]}, "events.0", "'down', 'recovered', 'degraded' or 'certificate'"),
         ({"reminder_s": 5}, "reminder_s", "greater than or equal to 60"),
@@ -125,6 +131,22 @@ def test_a_rule_may_be_changed_though_what_it_names_is_gone(stage: Stage) -> Non
     assert change(stage, made.id, name="renamed").target_ids == (shop,)
     with pytest.raises(Invalid, match=f"no target {shop + 1}"):
         change(stage, made.id, target_ids=[shop, shop + 1])
+
+
+def test_a_target_is_not_taken_for_the_machine_of_its_number(stage: Stage) -> None:
+    hook, shop = stage.channel("hook"), stage.target("shop")
+    with pytest.raises(Invalid, match=f"no machine {shop}"):
+        create(stage, machine_ids=[shop], channel_ids=[hook])
+    web = stage.machine("web-1")
+    assert web == shop
+    made = create(stage, machine_ids=[web], channel_ids=[hook])
+    with stage.store.write() as conn:
+        machines.delete(conn, web, NOW_MS)
+    assert change(stage, made.id, name="renamed").machine_ids == (web,), (
+        "it may be changed though what it names is gone"
+    )
+    with pytest.raises(Invalid, match=f"no machine {web}"):
+        create(stage, name="another", machine_ids=[web], channel_ids=[hook])
 
 
 def test_the_default_rule_tells_everyone_again_when_its_last_channel_goes(stage: Stage) -> None:

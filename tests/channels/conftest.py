@@ -12,7 +12,8 @@ from tests.clocks import FakeClock
 from tocsin.channels.base import Carrier
 from tocsin.core.alerting import Event, Message, MessageItem
 from tocsin.core.decide import Verdict
-from tocsin.core.outcome import REACHABLE
+from tocsin.core.outcome import REACHABLE, Subject
+from tocsin.core.target import TARGET
 from tocsin.lib.net import Network
 
 
@@ -34,8 +35,8 @@ def item(**changes: object) -> MessageItem:
     values: dict[str, object] = {
         "event": Event.DOWN,
         "rule": REACHABLE,
-        "target_id": 17,
-        "target_name": "checkout-api",
+        "subject": Subject(TARGET, 17),
+        "name": "checkout-api",
         "verdict": Verdict.DOWN,
         "was": Verdict.DOWN,
         "since_ms": NOW_MS - 240_000,

@@ -25,7 +25,10 @@ from tocsin.channels.base import Carrier, Refused, Retryable
 from tocsin.channels.email import EmailSettings, composed, deliver
 from tocsin.channels.frame import deliver as framed
 from tocsin.core.alerting import Event, Message
+from tocsin.core.bands import CPU, REPORTING
 from tocsin.core.decide import Verdict
+from tocsin.core.outcome import Subject
+from tocsin.core.samples import MACHINE
 
 PASSWORD = "correct horse"
 
@@ -354,7 +357,7 @@ def test_names_cannot_add_headers_or_markup(message: Message) -> None:
     evil = replace(
         message,
         title="a\r\nBcc: all@example.org\r\n\r\nbody",
-        items=(item(target_name="<script>alert(1)</script>", url="http://x/'><b>", reason="</table>"),),
+        items=(item(name="<script>alert(1)</script>", url="http://x/'><b>", reason="</table>"),),
         delivery_key="msg_1>\r\nX-Evil: 1",
     )
     mail = composed(settings(25), evil)
@@ -378,6 +381,23 @@ def test_names_cannot_add_headers_or_markup(message: Message) -> None:
     assert "<script>" not in content
     assert "<b>" not in content
     assert content.count("</table>") == 1
+
+
+def test_a_machine_is_spoken_of_in_words_of_its_own(message: Message) -> None:
+    critical = item(subject=Subject(MACHINE, 3), name="web-1", rule=CPU, reason="CPU 97 %")
+    silent = replace(critical, rule=REPORTING, event=Event.REMINDER)
+    back = replace(silent, event=Event.RECOVERED, verdict=Verdict.UP)
+    better = replace(critical, event=Event.RECOVERED, verdict=Verdict.DEGRADED)
+    html = composed(settings(25), replace(message, items=(critical, silent, back, better))).get_body(("html",))
+    assert html is not None
+    content = html.get_content()
+    for words in (
+        "CPU critical since 11:58 UTC (4 min)",
+        "still silent since 11:58 UTC (4 min)",
+        "recovered: was silent for 4 min, since 11:58 UTC",
+        "recovered, but is high: was CPU critical for 4 min",
+    ):
+        assert words in content
 
 
 def test_every_item_has_its_sign(message: Message) -> None:

@@ -17,7 +17,10 @@ from tocsin.channels.base import Carrier, Refused, Retryable
 from tocsin.channels.frame import deliver as framed
 from tocsin.channels.webhook import WebhookSettings, deliver, retry_after_s
 from tocsin.core.alerting import Event, Message
+from tocsin.core.bands import CPU
 from tocsin.core.decide import Verdict
+from tocsin.core.outcome import Subject
+from tocsin.core.samples import MACHINE
 
 KEY = bytes(range(32))
 SECRET = "whsec_" + base64.b64encode(KEY).decode()
@@ -73,6 +76,18 @@ async def test_a_message_is_one_signed_document(message: Message, carrier: Carri
             "omitted": 0,
         },
     }
+
+
+async def test_a_machine_stands_in_the_place_of_a_target(message: Message, carrier: Carrier) -> None:
+    url = "http://127.0.0.1:8080/machines/17"
+    host = item(subject=Subject(MACHINE, 17), name="web-1", rule=CPU, reason="CPU 97 %", url=url)
+    asked: list[Asked] = []
+    async with serving(answering(reply(b""), asked)) as server:
+        await deliver(settings(server.url), replace(message, items=(host,)), carrier)
+    (sent,) = json.loads(asked[0].body)["data"]["items"]
+    assert sent["machine"] == {"id": 17, "name": "web-1", "url": url}
+    assert "target" not in sent
+    assert sent["rule"] == "cpu"
 
 
 async def test_the_signature_agrees_with_the_one_in_the_specification() -> None:

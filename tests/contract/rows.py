@@ -6,7 +6,7 @@ from sqlalchemy import Connection, insert
 
 from tocsin.core.outcome import HEADLINE, REACHABLE, Result, StateKey, Subject
 from tocsin.core.target import TARGET
-from tocsin.store import tables
+from tocsin.store import machines, tables
 from tocsin.store.checks import CheckRow
 
 HERE = 1
@@ -39,6 +39,14 @@ def add_targets(conn: Connection, *ids: int, deleted_ms: int | None = None) -> N
             for number in ids
         ],
     )
+
+
+def add_machine(conn: Connection, name: str, *tags: str) -> int:
+    """A machine that calls itself so, new or known; yields its number."""
+    row = machines.register(
+        conn, uid=name, name=name, facts={}, tags=tags, every_ms=5_000, version="1", key_id=None, now_ms=0
+    )
+    return row.id
 
 
 def check(

@@ -10,16 +10,18 @@ import pytest
 from tests.alerting import DELIVERED, Stage
 from tocsin.catalog import channels, rules, targets
 from tocsin.channels.frame import Delivery
-from tocsin.core.alerting import Event, message_of
-from tocsin.core.outcome import CERTIFICATE, Result
+from tocsin.core.alerting import Event, Recorded, message_of
+from tocsin.core.bands import MEMORY, REPORTING
+from tocsin.core.outcome import CERTIFICATE, REACHABLE, Result
 from tocsin.services.alerts import Outbox
-from tocsin.store import notifications
+from tocsin.store import machines, notifications
 from tocsin.store.engine import Store
 from tocsin.store.notifications import Notification
 
 FAILED = Delivery(False, "answered 500", 12, retryable=True)
 REFUSED = Delivery(False, "answered 410 Gone", 12)
 HOUR_S = 3600
+PASSED, FAILED_AT = Result.PASSED, Result.FAILED
 
 
 @pytest.fixture
@@ -539,6 +541,176 @@ def test_two_processes_remind_once(stage: Stage) -> None:
     assert stage.outbox.remind() + stage.another_process().remind() == 1
 
 
+# ── machines ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_machine_is_told_of_and_its_recovery_too(stage: Stage) -> None:
+    hook, web = stage.channel("hook"), stage.machine("web-1")
+    stage.turn_machine(PASSED, web)
+    stage.turn_machine(FAILED_AT, web, reason="CPU 97 %, critical from 95 %")
+    assert stage.settle() == [hook]
+    stage.send(hook)
+    stage.clock.tick(290)
+    stage.turn_machine(PASSED, web)
+    stage.settle()
+    assert stage.titles(hook) == ["web-1: CPU 97 %, critical from 95 %", "web-1: CPU is fine again"]
+    down, up = stage.messages(hook)
+    assert down.text.endswith(f"http://127.0.0.1:8080/machines/{web}")
+    assert up.text.splitlines()[:2] == [
+        "Was critical for 5 min, since 08:00 UTC",
+        "Reason: CPU 97 %, critical from 95 %",
+    ]
+
+
+def test_each_rule_of_a_machine_is_told_by_itself_in_one_message(stage: Stage) -> None:
+    hook, web = stage.channel("hook"), stage.machine("web-1")
+    stage.turn_machine(FAILED_AT, web)
+    stage.turn_machine(FAILED_AT, web, rule=REPORTING, reason="no sample for 15 s")
+    stage.turn_machine(Result.UNMEASURED, web, reason="no sample of it came")
+    stage.settle()
+    (message,) = stage.messages(hook)
+    assert message.title == "CPU of 1 machine is critical, 1 machine is silent"
+    stage.send(hook)
+    stage.turn_machine(PASSED, web, rule=REPORTING)
+    stage.settle()
+    stage.send(hook)
+    stage.turn_machine(PASSED, web)
+    stage.settle()
+    assert stage.titles(hook)[1:] == ["web-1 is back", "web-1: CPU is fine again"]
+
+
+def test_many_machines_at_once_are_one_message(stage: Stage) -> None:
+    hook = stage.channel("hook")
+    hosts = [stage.machine(f"web-{number}") for number in range(1, 31)]
+    stage.turn_machine(FAILED_AT, *hosts, rule=REPORTING, reason="no sample for 15 s")
+    stage.down(stage.target("shop"))
+    stage.settle()
+    (message,) = stage.messages(hook)
+    assert message.title == "30 machines are silent, 1 target is down"
+    assert len(message.text.splitlines()) == 22
+
+
+def test_who_is_told_is_chosen_per_machine_and_tag(stage: Stage) -> None:
+    everyone, crew, boss = stage.channel("everyone"), stage.channel("crew"), stage.channel("boss")
+    shop = stage.target("shop", "prod")
+    web, db, build = stage.machine("web-1", "prod"), stage.machine("db-1"), stage.machine("build")
+    assert shop == web, "this is about machines with the number of a target"
+    stage.change_rule(stage.default_rule_id, channel_ids=[everyone])
+    with stage.store.write() as conn:
+        rules.create(conn, {"name": "prod", "tags": ["prod"], "channel_ids": [crew]}, now_ms=0)
+        rules.create(conn, {"name": "db", "machine_ids": [db], "channel_ids": [boss]}, now_ms=0)
+        rules.create(conn, {"name": "shop", "target_ids": [shop], "channel_ids": [boss]}, now_ms=0)
+    stage.turn_machine(FAILED_AT, web, db, build)
+    stage.settle()
+    assert stage.titles(everyone) == ["CPU of 3 machines is critical"]
+    assert stage.titles(crew) == ["web-1: CPU 97 %"]
+    assert stage.titles(boss) == ["db-1: CPU 97 %"]
+
+
+def test_a_machine_is_not_taken_for_the_target_of_the_same_number(stage: Stage) -> None:
+    """They go down and recover across each other, and each is told of by its own name."""
+    hook, shop, web = stage.channel("hook"), stage.target("shop"), stage.machine("web-1")
+    assert shop == web
+    stage.down(shop)
+    stage.settle()
+    stage.send(hook)
+    stage.turn_machine(FAILED_AT, web, rule=REACHABLE, reason="as if it were a target")
+    stage.settle()
+    stage.send(hook)
+    stage.up(shop)
+    stage.settle()
+    stage.send(hook)
+    stage.turn_machine(PASSED, web, rule=REACHABLE)
+    stage.settle()
+    assert stage.titles(hook) == ["shop is down", "web-1 is down", "shop recovered", "web-1 recovered"]
+
+
+def test_a_machine_has_no_part_in_what_targets_depend_on(stage: Stage) -> None:
+    """Neither is it held back by what is above the target of its number, nor counted where that target would be."""
+    hook, switch = stage.channel("hook"), stage.target("switch")
+    other, shop, web = stage.machine("other"), stage.target("shop", parents=[switch]), stage.machine("web-1")
+    assert (switch, shop) == (other, web)
+    stage.up(switch, shop)
+    stage.down(switch)
+    stage.turn_machine(FAILED_AT, web, rule=REACHABLE, reason="as if it were a target")
+    stage.settle()
+    (message,) = stage.messages(hook)
+    assert message.title == "1 target is down, 1 machine is down"
+    assert "depend" not in message.text
+    stage.send(hook)
+    stage.turn_machine(FAILED_AT, other, rule=REACHABLE, reason="as if it were a target")
+    stage.down(shop)
+    stage.up(switch)
+    stage.settle()
+    assert stage.titles(hook)[1] == "1 machine is down, 1 target recovered", "shop waits until it is looked at again"
+
+
+def test_a_machine_that_was_deleted_is_not_spoken_of(stage: Stage) -> None:
+    hook, web, db = stage.channel("hook"), stage.machine("web-1"), stage.machine("db-1")
+    stage.turn_machine(FAILED_AT, web, db)
+    stage.outbox.advance()
+    with stage.store.write() as conn:
+        machines.delete(conn, web, stage.clock.now_ms())
+    stage.settle()
+    stage.turn_machine(PASSED, web)
+    stage.settle()
+    assert stage.titles(hook) == ["db-1: CPU 97 %"]
+
+
+def test_what_lasts_of_a_machine_is_told_again_each_rule_by_itself(stage: Stage) -> None:
+    hook, shop, web = stage.channel("hook"), stage.target("shop"), stage.machine("web-1")
+    assert shop == web
+    stage.up(shop)
+    stage.turn_machine(FAILED_AT, web)
+    stage.settle()
+    stage.send(hook)
+    assert stage.outbox.remind() == 0
+    stage.clock.tick(HOUR_S)
+    assert stage.outbox.remind() == 1
+    stage.settle()
+    stage.send(hook)
+    stage.turn_machine(FAILED_AT, web, rule=MEMORY, reason="memory 99 %")
+    stage.settle()
+    stage.send(hook)
+    stage.clock.tick(HOUR_S)
+    assert stage.outbox.remind() == 2
+    stage.settle()
+    stage.send(hook)
+    stage.turn_machine(PASSED, web)
+    stage.turn_machine(PASSED, web, rule=MEMORY)
+    stage.settle()
+    stage.send(hook)
+    assert stage.titles(hook) == [
+        "web-1: CPU 97 %",
+        "web-1: CPU is still critical",
+        "web-1: memory 99 %",
+        "CPU of 1 machine is still critical, memory of 1 machine is still critical",
+        "CPU of 1 machine is fine again, memory of 1 machine is fine again",
+    ]
+    with stage.store.write() as conn:
+        machines.delete(conn, web, stage.clock.now_ms())
+    stage.clock.tick(2 * HOUR_S)
+    assert stage.outbox.remind() == 0
+
+
+def test_a_parent_of_the_target_of_the_same_number_hushes_no_reminder_of_a_machine(stage: Stage) -> None:
+    hook, switch = stage.channel("hook"), stage.target("switch")
+    stage.machine("other")
+    shop, web = stage.target("shop", parents=[switch]), stage.machine("web-1")
+    assert shop == web
+    stage.turn_machine(FAILED_AT, web, rule=REACHABLE, reason="")
+    stage.settle()
+    stage.send(hook)
+    stage.down(switch)
+    stage.settle()
+    stage.send(hook)
+    stage.clock.tick(HOUR_S)
+    assert stage.outbox.remind() == 2
+    stage.settle()
+    (newest,) = stage.messages(hook)[-1:]
+    assert {line.split()[1] for line in newest.text.splitlines()[:2]} == {"web-1", "switch"}
+
+
 # ── what may not happen ───────────────────────────────────────────────────────────────────────────────
 
 
@@ -551,10 +723,10 @@ def test_a_transition_that_cannot_be_routed_stays_in_line_and_holds_nobody_up(
     hook, shop, blog = stage.channel("hook"), stage.target("shop"), stage.target("blog")
     defect = True
 
-    def sometimes(new: object, past: object, *, target_id: int, **more: object) -> object:
-        if defect and target_id == shop:
+    def sometimes(new: Recorded, past: object, **more: object) -> object:
+        if defect and new.transition.key.subject.id == shop:
             raise RuntimeError("a defect")
-        return notices_for(new, past, target_id=target_id, **more)  # type: ignore[arg-type]
+        return notices_for(new, past, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(alerts, "notices_for", sometimes)
     stage.down(shop, blog)

@@ -3,11 +3,14 @@ from __future__ import annotations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.contract.rows import add_targets, key
+from tests.contract.rows import add_machine, add_targets, key
+from tocsin.core.bands import CPU, REPORTING
 from tocsin.core.decide import Transition, Verdict
-from tocsin.core.outcome import CERTIFICATE, REACHABLE
+from tocsin.core.outcome import CERTIFICATE, HEADLINE, REACHABLE, StateKey, Subject
+from tocsin.core.samples import MACHINE
+from tocsin.core.target import TARGET
 from tocsin.core.uptime import CODES
-from tocsin.store import transitions
+from tocsin.store import machines, transitions
 from tocsin.store.engine import Store
 from tocsin.store.transitions import StoredTransition
 
@@ -86,6 +89,42 @@ def test_news_is_neither_what_was_found_well_nor_what_is_deleted(store: Store) -
     with store.read() as conn:
         found = transitions.news(conn, limit=9)
     assert [stored.transition for stored in found] == [recovered, lost, first_seen_down]
+
+
+def of_machine(machine_id: int, at_ms: int, after: Verdict, before: Verdict, rule: str = CPU) -> Transition:
+    return Transition(
+        StateKey(Subject(MACHINE, machine_id), rule, HEADLINE), before, after, at_ms, at_ms, f"because {at_ms}"
+    )
+
+
+def test_news_of_machines_says_once_that_one_is_silent(store: Store) -> None:
+    with store.write() as conn:
+        web, db = add_machine(conn, "web-1"), add_machine(conn, "db-1")
+        add_targets(conn, web, db)
+    silent, unmeasured = of_machine(web, 100, DOWN, UP, REPORTING), of_machine(web, 101, UNKNOWN, UP)
+    back, measured = of_machine(web, 200, UP, DOWN, REPORTING), of_machine(web, 201, UP, UNKNOWN)
+    of_target = change(web, 300, DOWN, UP)
+    add(store, silent, unmeasured, back, measured, of_machine(db, 250, DOWN, UP), of_target)
+    with store.write() as conn:
+        machines.delete(conn, db, 400)
+    with store.read() as conn:
+        assert [stored.transition for stored in transitions.news(conn, limit=9)] == [of_target, back, silent]
+        assert len(transitions.recent(conn, limit=9)) == 6, "the timeline has everything"
+    with store.write() as conn:
+        conn.exec_driver_sql(f"UPDATE targets SET deleted_ms = 400 WHERE id = {web}")
+    with store.read() as conn:
+        assert [stored.transition for stored in transitions.news(conn, limit=9)] == [back, silent]
+
+
+def test_names_of_targets_and_machines_with_the_same_numbers(store: Store) -> None:
+    with store.write() as conn:
+        web = add_machine(conn, "web-1")
+        add_targets(conn, web)
+        machines.delete(conn, web, 5)
+    host, target, nobody = Subject(MACHINE, web), Subject(TARGET, web), Subject(MACHINE, 99)
+    with store.read() as conn:
+        assert transitions.names(conn, {host, target, nobody}) == {host: "web-1", target: f"target {web}"}
+        assert transitions.names(conn, []) == {}
 
 
 @given(st.lists(st.tuples(st.integers(1, 3), st.integers(0, 20)), max_size=12), st.integers(0, 20))

@@ -32,13 +32,17 @@ from tocsin.core.alerting import (
     reminders,
     standing,
 )
+from tocsin.core.bands import CPU, DISK, MEMORY, REPORTING
 from tocsin.core.decide import Transition, Verdict
 from tocsin.core.outcome import CERTIFICATE, HEADLINE, REACHABLE, StateKey, Subject
+from tocsin.core.samples import MACHINE
+from tocsin.core.target import TARGET
 
 UP, DEGRADED, DOWN, UNKNOWN = Verdict.UP, Verdict.DEGRADED, Verdict.DOWN, Verdict.UNKNOWN
 NOON = 1_772_366_520_000  # 2026-03-01 12:02 UTC
 MINUTE = 60_000
 BASE = "http://127.0.0.1:8080"
+SHOP = Subject(TARGET, 17)
 
 EVERYTHING = Rule(
     id=1,
@@ -46,6 +50,7 @@ EVERYTHING = Rule(
     enabled=True,
     is_default=True,
     target_ids=(),
+    machine_ids=(),
     tags=(),
     events=(Event.DOWN, Event.RECOVERED, Event.DEGRADED, Event.CERTIFICATE),
     channel_ids=(),
@@ -53,9 +58,12 @@ EVERYTHING = Rule(
 )
 
 
-def history(*verdicts: Verdict, rule: str = REACHABLE, target_id: int = 17) -> list[Recorded]:
+def history(
+    *verdicts: Verdict, rule: str = REACHABLE, target_id: int = 17, machine_id: int | None = None
+) -> list[Recorded]:
     """One transition a minute from noon, into each of ``verdicts``."""
-    key = StateKey(Subject("target", target_id), rule, HEADLINE)
+    subject = Subject(TARGET, target_id) if machine_id is None else Subject(MACHINE, machine_id)
+    key = StateKey(subject, rule, HEADLINE)
     before = [UNKNOWN, *verdicts]
     return [
         Recorded(
@@ -82,7 +90,6 @@ def told(
         fresh = notices_for(
             recorded,
             past[:number],
-            target_id=17,
             tags=("prod",),
             said=said,
             rules=rules,
@@ -157,7 +164,6 @@ def test_a_channel_added_during_an_outage_hears_of_it_after_an_unknown_and_of_it
         return notices_for(
             past[number],
             past[:number],
-            target_id=17,
             tags=(),
             said=said,
             rules=[EVERYTHING],
@@ -176,7 +182,6 @@ def test_a_recovery_follows_the_trouble_whatever_the_rule_matches_by_now() -> No
     notices = notices_for(
         past[2],
         past[:2],
-        target_id=17,
         tags=(),
         said=[Said(Notice(1, 1, 2, Event.DOWN), NOON, True)],
         rules=[narrowed],
@@ -191,17 +196,26 @@ def test_a_reminder_does_not_hide_the_outage_it_reminds_of() -> None:
         Said(Notice(1, 1, 2, Event.DOWN), NOON, True),
         Said(Notice(1, 1, 2, Event.REMINDER), NOON + MINUTE, True),
     ]
-    notices = notices_for(past[2], past[:2], target_id=17, tags=(), said=said, rules=[EVERYTHING], channel_ids=(1,))
+    notices = notices_for(past[2], past[:2], tags=(), said=said, rules=[EVERYTHING], channel_ids=(1,))
     assert notices == [Notice(1, 1, 3, Event.RECOVERED)]
 
 
 def test_which_targets_a_rule_matches() -> None:
-    assert EVERYTHING.matches(17, ())
-    assert replace(EVERYTHING, target_ids=(17,)).matches(17, ())
-    assert not replace(EVERYTHING, target_ids=(18,)).matches(17, ("prod",))
-    assert replace(EVERYTHING, tags=("eu", "prod")).matches(17, ("prod", "web"))
-    assert not replace(EVERYTHING, tags=("eu",)).matches(17, ("prod",))
-    assert replace(EVERYTHING, target_ids=(18,), tags=("prod",)).matches(17, ("prod",))
+    assert EVERYTHING.matches(SHOP, ())
+    assert replace(EVERYTHING, target_ids=(17,)).matches(SHOP, ())
+    assert not replace(EVERYTHING, target_ids=(18,)).matches(SHOP, ("prod",))
+    assert replace(EVERYTHING, tags=("eu", "prod")).matches(SHOP, ("prod", "web"))
+    assert not replace(EVERYTHING, tags=("eu",)).matches(SHOP, ("prod",))
+    assert replace(EVERYTHING, target_ids=(18,), tags=("prod",)).matches(SHOP, ("prod",))
+
+
+def test_a_rule_tells_a_machine_from_a_target_of_the_same_number() -> None:
+    host = Subject(MACHINE, SHOP.id)
+    assert EVERYTHING.matches(host, ())
+    assert not replace(EVERYTHING, target_ids=(17,)).matches(host, ())
+    assert replace(EVERYTHING, machine_ids=(17,)).matches(host, ())
+    assert not replace(EVERYTHING, machine_ids=(17,)).matches(SHOP, ("prod",))
+    assert replace(EVERYTHING, target_ids=(17,), tags=("prod",)).matches(host, ("prod",))
 
 
 def test_which_channels_a_rule_means() -> None:
@@ -225,6 +239,7 @@ rule_lists = st.lists(
         enabled=st.booleans(),
         is_default=st.booleans(),
         target_ids=st.sampled_from([(), (17,), (18,)]),
+        machine_ids=st.sampled_from([(), (17,)]),
         tags=st.sampled_from([(), ("prod",), ("test",)]),
         events=st.sets(st.sampled_from([Event.DOWN, Event.RECOVERED, Event.DEGRADED, Event.CERTIFICATE])).map(
             lambda chosen: tuple(sorted(chosen))
@@ -261,7 +276,7 @@ def test_every_outage_is_told_exactly_once_on_each_channel_of_each_matching_rule
     wanted = {
         (rule.id, channel)
         for rule in rules
-        if rule.enabled and Event.DOWN in rule.events and rule.matches(17, ("prod",))
+        if rule.enabled and Event.DOWN in rule.events and rule.matches(SHOP, ("prod",))
         for channel in rule.channels((1, 2))
     }
     downs = [notice for notice in notices if notice.event is Event.DOWN]
@@ -327,7 +342,6 @@ def test_only_what_came_since_the_last_up_matters(verdicts: list[Verdict], rules
             return notices_for(
                 recorded,
                 seen,
-                target_id=17,
                 tags=("prod",),
                 said=words,
                 rules=rules,
@@ -391,8 +405,7 @@ def news(
     recorded = past[number - 1]
     if reason is not None:
         recorded = recorded._replace(transition=recorded.transition._replace(reason=reason))
-    subject = recorded.transition.key.subject
-    return News(event, recorded, standing(past[: number - 1]), subject.id, name)
+    return News(event, recorded, standing(past[: number - 1]), name)
 
 
 def write(*pieces: News, now_ms: int) -> Message:
@@ -540,6 +553,96 @@ def test_a_mixed_message_counts_each_kind() -> None:
     assert not message.recovered
 
 
+BUSY = "CPU 97 %, critical from 95 %"
+
+
+def machine_news(
+    past: Sequence[Recorded], number: int, event: Event, reason: str = BUSY, *, name: str = "web-1"
+) -> News:
+    piece = news(past, number, event, name=name, reason=reason)
+    return piece._replace(before=piece.before._replace(reason=reason)) if event is Event.RECOVERED else piece
+
+
+def test_a_machine_is_told_of_in_the_words_of_the_reason() -> None:
+    past = history(UP, DOWN, DEGRADED, UP, rule=CPU, machine_id=3)
+    critical = write(machine_news(past, 2, Event.DOWN), now_ms=NOON + 5 * MINUTE)
+    assert critical.title == "web-1: CPU 97 %, critical from 95 %"
+    assert critical.text == "Critical since 12:03 UTC (4 min ago)\nhttp://127.0.0.1:8080/machines/3"
+    reminder = write(machine_news(past, 2, Event.REMINDER), now_ms=NOON + 61 * MINUTE)
+    assert reminder.title == "web-1: CPU is still critical"
+    assert reminder.text.splitlines()[:2] == [BUSY, "Critical since 12:03 UTC (1 h ago)"]
+    better = write(machine_news(past, 3, Event.RECOVERED), now_ms=NOON + 5 * MINUTE)
+    assert better.title == "web-1: CPU is no longer critical, but high"
+    over = write(machine_news(past, 4, Event.RECOVERED), now_ms=NOON + 5 * MINUTE)
+    assert over.title == "web-1: CPU is fine again"
+    assert over.text.splitlines()[:2] == ["Was high for 1 min, since 12:04 UTC", f"Reason: {BUSY}"]
+    assert over.recovered
+
+
+def test_a_machine_that_is_silent_and_comes_back() -> None:
+    past = history(UP, DOWN, UP, rule=REPORTING, machine_id=3)
+    gone = write(machine_news(past, 2, Event.DOWN, "no sample for 15 s"), now_ms=NOON + 2 * MINUTE)
+    assert gone.title == "web-1: no sample for 15 s"
+    assert gone.text.startswith("Silent since 12:03 UTC (1 min ago)\n")
+    assert write(machine_news(past, 2, Event.REMINDER), now_ms=NOON + 61 * MINUTE).title == "web-1 is still silent"
+    back = write(machine_news(past, 3, Event.RECOVERED, "no sample for 15 s"), now_ms=NOON + 3 * MINUTE)
+    assert back.title == "web-1 is back"
+    assert back.text.startswith("Was silent for 1 min, since 12:03 UTC\nReason: no sample for 15 s\n")
+    both = machine_news(past, 2, Event.DOWN), machine_news(past, 3, Event.RECOVERED)
+    assert write(*both, now_ms=NOON + 3 * MINUTE).title == "web-1 was silent for 1 min, recovered"
+
+
+def test_a_machine_without_a_reason_and_one_with_a_rule_nobody_knows() -> None:
+    silent = write(machine_news(history(UP, DOWN, rule=MEMORY, machine_id=3), 2, Event.DOWN, ""), now_ms=NOON)
+    assert silent.title == "web-1: memory is critical"
+    unheard_of = write(machine_news(history(UP, DOWN, rule="tide", machine_id=3), 2, Event.DOWN, "high"), now_ms=NOON)
+    assert unheard_of.title == "web-1 is down"
+
+
+def test_machines_and_targets_in_one_message_are_told_apart() -> None:
+    """Each state has a line of its own, also where a machine has the number of a target."""
+    gone = history(UP, DOWN, rule=REPORTING, machine_id=1)
+    message = write(
+        news(history(UP, DOWN, target_id=1), 2, Event.DOWN, name="a"),
+        machine_news(gone, 2, Event.DOWN, "no sample for 15 s", name="b"),
+        machine_news(history(UP, DOWN, rule=CPU, machine_id=1), 2, Event.DOWN, name="b"),
+        machine_news(history(UP, DOWN, rule=CPU, machine_id=2), 2, Event.DOWN, name="c"),
+        machine_news(history(UP, DEGRADED, rule=DISK, machine_id=2), 2, Event.DEGRADED, "disk / 84 %", name="c"),
+        news(history(UP, DOWN, UP, target_id=2), 3, Event.RECOVERED, name="d"),
+        now_ms=NOON + 3 * MINUTE,
+    )
+    assert message.title == (
+        "1 target is down, CPU of 2 machines is critical, 1 machine is silent, disk of 1 machine is high, "
+        "1 target recovered"
+    )
+    assert message.text.splitlines() == [
+        "■ a down since 12:03 UTC: connection refused",
+        "■ b: CPU 97 %, critical from 95 % (since 12:03 UTC)",
+        "■ b: no sample for 15 s (since 12:03 UTC)",
+        "■ c: CPU 97 %, critical from 95 % (since 12:03 UTC)",
+        "◐ c: disk / 84 % (since 12:03 UTC)",
+        "● d recovered, was down for 1 min: connection refused",
+        "http://127.0.0.1:8080/",
+    ]
+    assert [item.url.removeprefix(BASE) for item in message.items[:3]] == ["/targets/1", "/machines/1", "/machines/1"]
+
+
+def test_many_machines_are_one_list() -> None:
+    back = [
+        machine_news(history(UP, DOWN, UP, rule=REPORTING, machine_id=number), 3, Event.RECOVERED, name=f"web-{number}")
+        for number in (1, 2)
+    ]
+    still = machine_news(history(UP, DOWN, rule=MEMORY, machine_id=3), 2, Event.REMINDER, "memory 97 %", name="db")
+    message = write(*back, still, now_ms=NOON + 3 * MINUTE)
+    assert message.title == "Memory of 1 machine is still critical, 2 machines are back"
+    assert message.text.splitlines() == [
+        "■ db: memory still critical since 12:03 UTC: memory 97 %",
+        "● web-1 back, was silent for 1 min: CPU 97 %, critical from 95 %",
+        "● web-2 back, was silent for 1 min: CPU 97 %, critical from 95 %",
+        "http://127.0.0.1:8080/machines",
+    ]
+
+
 def test_a_message_keeps_a_bounded_number_of_items() -> None:
     pieces = [news(history(UP, DOWN, target_id=number), 2, Event.DOWN) for number in range(1, 703)]
     message = write(*pieces, now_ms=NOON + 2 * MINUTE)
@@ -596,6 +699,7 @@ def test_a_message_survives_json() -> None:
     message = write(
         news(history(UP, DOWN), 2, Event.DOWN, name="Käse ■"),
         news(history(UP, DOWN, UP, target_id=2), 3, Event.RECOVERED),
+        machine_news(history(UP, DOWN, rule=CPU, machine_id=2), 2, Event.DOWN),
         now_ms=NOON + MINUTE,
     )
     assert message_of(json.loads(json.dumps(message_document(message)))) == message
@@ -611,7 +715,7 @@ def test_what_a_newer_version_adds_to_an_item_is_left_out() -> None:
 def test_a_message_of_an_older_version_can_be_read() -> None:
     message = write(news(history(UP, DOWN), 2, Event.DOWN), now_ms=NOON + MINUTE)
     document = json.loads(json.dumps(message_document(message)))
-    del document["items"][0]["dependents_down"]
+    del document["items"][0]["dependents_down"], document["items"][0]["kind"]
     assert message_of(document) == message
 
 

@@ -289,6 +289,8 @@ def test_what_others_can_explain() -> None:
     assert not may_be_laid_to_others(change(DOWN, UP, 1))
     assert not may_be_laid_to_others(change(DOWN, UNKNOWN, 1))
     assert not may_be_laid_to_others(change(UP, DEGRADED, 1, rule=CERTIFICATE))
+    of_machine = StateKey(Subject("machine", 7), REACHABLE, HEADLINE)
+    assert not may_be_laid_to_others(change(UP, DOWN, 1)._replace(key=of_machine))
 
 
 # ── what always holds ─────────────────────────────────────────────────────────────────────────────────

@@ -21,13 +21,13 @@ from tocsin.catalog import targets
 from tocsin.catalog.causes import Cause, causes
 from tocsin.core.decide import Verdict
 from tocsin.core.outcome import HEADLINE, REACHABLE, Result, Subject
+from tocsin.core.samples import MACHINE
 from tocsin.core.target import TARGET
 from tocsin.store import checks as store_checks
 from tocsin.store import evidence as store_evidence
 from tocsin.store import heartbeats as store_heartbeats
 from tocsin.store import locations as store_locations
 from tocsin.store import rollups as store_rollups
-from tocsin.store import targets as store_targets
 from tocsin.store import transitions as store_transitions
 from tocsin.store.checks import CheckRow
 from tocsin.store.heartbeats import PingRow
@@ -170,6 +170,7 @@ def _transition(
     one: StoredTransition, names: dict[int, str], kept: set[tuple[int, int, int]], now_ms: int
 ) -> dict[str, Any]:
     change = one.transition
+    kind, number = change.key.subject
     place = change.check_location_id
     ended_ms = now_ms if one.ended_ms is None else one.ended_ms
     return {
@@ -183,26 +184,29 @@ def _transition(
         "reason": change.reason,
         "location": names.get(place),
         "check_at": moment(change.check_at_ms),
-        "has_evidence": (change.key.subject.id, change.check_at_ms, place) in kept,
+        "has_evidence": kind == TARGET and (number, change.check_at_ms, place) in kept,
     }
 
 
 def timeline(conn: Connection, stored: Sequence[StoredTransition], *, now_ms: int) -> list[dict[str, Any]]:
-    """Transitions with the target each is about, and because of which other it is down, where it is so still."""
-    names = store_targets.names(conn, {one.transition.key.subject.id for one in stored})
+    """Transitions with the target or the machine each is about, and because of which other target it is down, where it
+    is so still."""
+    names = store_transitions.names(conn, {one.transition.key.subject for one in stored})
     lasting = {one.id: one.transition.key.subject.id for one in stored if _is_down(one)}
     because = causes(conn, set(lasting.values()))
     items = transitions(conn, stored, now_ms=now_ms)
     for one, item in zip(stored, items, strict=True):
-        target_id = one.transition.key.subject.id
-        item["target"] = {"id": target_id, "name": names.get(target_id, "")}
+        subject = one.transition.key.subject
+        item |= {TARGET: None, MACHINE: None, subject.kind: {"id": subject.id, "name": names.get(subject, "")}}
         item["because_of"] = named(because.get(lasting.get(one.id, 0)))
     return items
 
 
 def _is_down(one: StoredTransition) -> bool:
-    change = one.transition
-    return one.ended_ms is None and change.key.rule == REACHABLE and change.after is Verdict.DOWN
+    """Of a target, and it lasts."""
+    key = one.transition.key
+    is_down = key.subject.kind == TARGET and key.rule == REACHABLE and one.transition.after is Verdict.DOWN
+    return is_down and one.ended_ms is None
 
 
 def named(cause: Cause | None) -> dict[str, Any] | None:

@@ -721,6 +721,7 @@ class RuleRead(Answer):
     enabled: bool
     is_default: bool = Field(description="The one that is always there; it can be switched off, not deleted.")
     target_ids: list[int]
+    machine_ids: list[int]
     tags: list[str]
     events: list[EventName]
     channel_ids: list[int]

@@ -1,4 +1,4 @@
-"""Rules as people write them: which events of which targets are told on which channels.
+"""Rules as people write them: which events of which targets and machines are told on which channels.
 
 Knows no HTTP; the caller opens the transaction and, once it is committed, rings the bus ('channels').
 """
@@ -16,6 +16,9 @@ from tocsin.catalog.errors import Conflict, FieldError, NotFound
 from tocsin.catalog.fields import all_of, validated
 from tocsin.catalog.targets import Name, Tag
 from tocsin.core.alerting import DEFAULT_EVENTS, Event, Rule
+from tocsin.core.outcome import Subject
+from tocsin.core.samples import MACHINE
+from tocsin.core.target import TARGET
 from tocsin.store import channels as store_channels
 from tocsin.store import notifications as store_notifications
 from tocsin.store import rules as store_rules
@@ -47,10 +50,14 @@ class RuleFields(BaseModel):
     name: Name = Field(description="What people call it.", examples=["shop to on call"])
     enabled: bool = Field(True, description="False: it says nothing.")
     target_ids: Annotated[list[Number], Field(max_length=1000), AfterValidator(_numbers)] = Field(
-        default_factory=list, description="Targets it is about. With `tags` both empty: every target."
+        default_factory=list,
+        description="Targets it is about. With `machine_ids` and `tags` empty, too: every target and every machine.",
+    )
+    machine_ids: Annotated[list[Number], Field(max_length=1000), AfterValidator(_numbers)] = Field(
+        default_factory=list, description="Machines it is about."
     )
     tags: Annotated[list[Tag], Field(max_length=50), AfterValidator(_words)] = Field(
-        default_factory=list, description="Targets with any of these tags, besides those in `target_ids`."
+        default_factory=list, description="Targets and machines with any of these tags, besides those named."
     )
     events: Annotated[list[EventName], Field(min_length=1), AfterValidator(_words)] = Field(
         default_factory=_default_events, description="What it tells."
@@ -90,6 +97,7 @@ def _document(rule: Rule) -> dict[str, Any]:
         "name": rule.name,
         "enabled": rule.enabled,
         "target_ids": list(rule.target_ids),
+        "machine_ids": list(rule.machine_ids),
         "tags": list(rule.tags),
         "events": [event.value for event in rule.events],
         "channel_ids": list(rule.channel_ids),
@@ -134,6 +142,7 @@ def ensure_default_rule(conn: Connection, *, now_ms: int) -> None:
         enabled=True,
         is_default=True,
         target_ids=(),
+        machine_ids=(),
         tags=(),
         events=DEFAULT_EVENTS,
         channel_ids=(),
@@ -165,6 +174,7 @@ def _rewrite(conn: Connection, old: Rule, whole: Mapping[str, Any], *, now_ms: i
         is_default=old.is_default,
         # What it names already may have been deleted since; that must not keep it from being changed.
         known_targets=old.target_ids,
+        known_machines=old.machine_ids,
         known_channels=old.channel_ids,
     )
     if not store_rules.update_rule(conn, rule, at_ms=now_ms):
@@ -179,13 +189,16 @@ def _checked(
     number: int,
     is_default: bool,
     known_targets: Collection[int] = (),
+    known_machines: Collection[int] = (),
     known_channels: Collection[int] = (),
 ) -> Rule:
     written = validated(RuleFields, given)
-    targets = {*known_targets, *store_notifications.labels(conn, written.target_ids)}
+    targets = {*known_targets, *_those_there_are(conn, TARGET, written.target_ids)}
+    machines = {*known_machines, *_those_there_are(conn, MACHINE, written.machine_ids)}
     channels = {*known_channels, *(row.id for row in store_channels.all_channels(conn))}
     all_of(
         _missing("target_ids", "target", written.target_ids, targets),
+        _missing("machine_ids", "machine", written.machine_ids, machines),
         _missing("channel_ids", "channel", written.channel_ids, channels),
         [] if is_default or written.channel_ids else [FieldError("channel_ids", "must name at least one channel")],
     )
@@ -195,11 +208,16 @@ def _checked(
         enabled=written.enabled,
         is_default=is_default,
         target_ids=tuple(written.target_ids),
+        machine_ids=tuple(written.machine_ids),
         tags=tuple(written.tags),
         events=tuple(map(Event, written.events)),
         channel_ids=tuple(written.channel_ids),
         reminder_s=written.reminder_s,
     )
+
+
+def _those_there_are(conn: Connection, kind: str, numbers: Collection[int]) -> set[int]:
+    return {subject.id for subject in store_notifications.labels(conn, [Subject(kind, one) for one in numbers])}
 
 
 def _missing(field: str, what: str, wanted: list[int], there_are: Collection[int]) -> list[FieldError]:

@@ -23,9 +23,9 @@ import aiosmtplib
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from tocsin.channels.base import Carrier, ChannelKind, ChannelSettings, Refused, Retryable
-from tocsin.core.alerting import SIGNS, Event, Message, MessageItem, clock_time, duration, one_line
+from tocsin.core.alerting import SIGNS, Event, Message, MessageItem, clock_time, condition, duration, one_line, word_of
 from tocsin.core.decide import Verdict
-from tocsin.lib.certificates import default_ca_file
+from tocsin.lib.authorities import default_ca_file
 from tocsin.lib.faults import ContactFailure, OwnFault, fault_of_errno
 from tocsin.lib.http_request import host_of, plain_text
 from tocsin.lib.net import Network
@@ -247,7 +247,7 @@ def _row(item: MessageItem, now_ms: int) -> str:
     reason = f"<br><span style='color:#6c757d'>{escape(item.reason)}</span>" if item.reason else ""
     return (
         f"<tr><td style='{cell};color:{_COLOURS[item.verdict]}'>{SIGNS[item.verdict]}</td>"
-        f"<td style='{cell}'><a href='{escape(item.url)}'>{escape(item.target_name)}</a> "
+        f"<td style='{cell}'><a href='{escape(item.url)}'>{escape(item.name)}</a> "
         f"{escape(_how(item, now_ms))}{reason}</td></tr>"
     )
 
@@ -255,15 +255,17 @@ def _row(item: MessageItem, now_ms: int) -> str:
 def _how(item: MessageItem, now_ms: int) -> str:
     lasted = duration(item.duration_ms)
     along = f" with {item.dependents_down} that depend on it" if item.dependents_down else ""
+    present = condition(item, item.verdict)
     match item.event:
         case Event.RECOVERED:
-            but = ", but is degraded" if item.verdict is Verdict.DEGRADED else ""
-            return f"recovered{but}: was {item.was} for {lasted}, since {clock_time(item.since_ms, now_ms)}"
+            but = f", but is {word_of(item, item.verdict)}" if item.verdict is Verdict.DEGRADED else ""
+            was = condition(item, item.was)
+            return f"recovered{but}: was {was} for {lasted}, since {clock_time(item.since_ms, now_ms)}"
         case Event.CERTIFICATE:
             return "certificate expires soon"
         case Event.REMINDER:
-            return f"still {item.verdict}{along} since {clock_time(item.since_ms, now_ms)} ({lasted})"
-    return f"{item.verdict}{along} since {clock_time(item.since_ms, now_ms)} ({lasted})"
+            return f"still {present}{along} since {clock_time(item.since_ms, now_ms)} ({lasted})"
+    return f"{present}{along} since {clock_time(item.since_ms, now_ms)} ({lasted})"
 
 
 EMAIL = ChannelKind(kind="email", title="E-mail", settings=EmailSettings, deliver=deliver)

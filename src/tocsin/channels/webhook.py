@@ -107,7 +107,7 @@ def _item(item: MessageItem) -> dict[str, object]:
     return {
         "event": item.event,
         "rule": item.rule,
-        "target": {"id": item.target_id, "name": item.target_name, "url": item.url},
+        item.subject.kind: {"id": item.subject.id, "name": item.name, "url": item.url},
         "verdict": item.verdict,
         "was": item.was,
         "since": _rfc3339(item.since_ms),

@@ -1,4 +1,4 @@
-"""tocsin rule …: which events of which targets are told on which channels."""
+"""tocsin rule …: which events of which targets and machines are told on which channels."""
 
 from __future__ import annotations
 
@@ -82,7 +82,14 @@ def list_rules(as_json: AsJson = False) -> None:
                 rule.name,
                 "yes" if rule.enabled else "no",
                 ", ".join(rule.events),
-                ", ".join([*(f"target {number}" for number in rule.target_ids), *rule.tags]) or "every target",
+                ", ".join(
+                    [
+                        *(f"target {number}" for number in rule.target_ids),
+                        *(f"machine {number}" for number in rule.machine_ids),
+                        *rule.tags,
+                    ]
+                )
+                or "everything",
                 ", ".join(names.get(number, str(number)) for number in rule.channel_ids) or "every channel",
                 "–" if rule.reminder_s is None else duration(rule.reminder_s * 1000),
             )

@@ -18,8 +18,11 @@ from enum import StrEnum
 from itertools import groupby
 from typing import NamedTuple
 
+from tocsin.core.bands import CPU, DISK, FORECAST, MEMORY, REPORTING
 from tocsin.core.decide import Transition, Verdict
-from tocsin.core.outcome import CERTIFICATE
+from tocsin.core.outcome import CERTIFICATE, Subject
+from tocsin.core.samples import MACHINE
+from tocsin.core.target import TARGET
 
 
 class Event(StrEnum):
@@ -78,9 +81,9 @@ class AlertTiming:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Which events of which targets are told on which channels.
+    """Which events of which targets and machines are told on which channels.
 
-    ``target_ids`` and ``tags`` both empty: every target; otherwise a target matches by its id or by any tag.
+    ``target_ids``, ``machine_ids`` and ``tags`` all empty: every one; otherwise one matches by its id or by any tag.
     ``channel_ids`` empty: every channel, which only the default rule may say. Rules add up: a channel is told what any
     rule tells it, once.
     """
@@ -90,15 +93,17 @@ class Rule:
     enabled: bool
     is_default: bool
     target_ids: tuple[int, ...]
+    machine_ids: tuple[int, ...]
     tags: tuple[str, ...]
     events: tuple[Event, ...]
     channel_ids: tuple[int, ...]
     reminder_s: int | None
 
-    def matches(self, target_id: int, tags: Iterable[str]) -> bool:
-        if not self.target_ids and not self.tags:
+    def matches(self, subject: Subject, tags: Iterable[str]) -> bool:
+        if not self.target_ids and not self.machine_ids and not self.tags:
             return True
-        return target_id in self.target_ids or not set(self.tags).isdisjoint(tags)
+        named = {TARGET: self.target_ids, MACHINE: self.machine_ids}
+        return subject.id in named.get(subject.kind, ()) or not set(self.tags).isdisjoint(tags)
 
     def channels(self, enabled_channel_ids: Sequence[int]) -> list[int]:
         if self.is_default and not self.channel_ids:
@@ -167,7 +172,6 @@ def notices_for(
     new: Recorded,
     past: Sequence[Recorded],
     *,
-    target_id: int,
     tags: Iterable[str],
     said: Iterable[Said],
     rules: Iterable[Rule],
@@ -176,7 +180,7 @@ def notices_for(
     """What a new transition gives to tell.
 
     ``past`` holds the earlier transitions of the same state, oldest first, at least those since it was last up;
-    ``said`` the notices made about them; ``channel_ids`` the channels that are switched on.
+    ``tags`` are its subject's; ``said`` are the notices made about them; ``channel_ids`` the channels that are on.
 
     - To unknown says nothing.
     - To down, or to degraded, is told on every channel of every matching rule that names the event, unless the channel
@@ -215,7 +219,7 @@ def notices_for(
     notices = recoveries(frozenset({Event.DOWN})) if improved else []
     told = {(notice.rule_id, notice.channel_id) for notice in notices}
     for rule in by_id.values():
-        if event in rule.events and rule.matches(target_id, tags):
+        if event in rule.events and rule.matches(transition.key.subject, tags):
             notices += [
                 Notice(rule.id, channel_id, new.id, event)
                 for channel_id in rule.channels(channel_ids)
@@ -275,19 +279,22 @@ def is_ripe(*, first_ms: int, last_ms: int, now_ms: int, timing: AlertTiming) ->
 
 class News(NamedTuple):
     """A waiting notice with what is needed to word it. ``before``: where the state stood when it happened.
-    ``dependents_down``: how many targets that depend on this one are down now."""
+    ``name`` is its subject's; ``dependents_down``: how many targets that depend on it are down now."""
 
     event: Event
     recorded: Recorded
     before: Standing
-    target_id: int
-    target_name: str
+    name: str
     dependents_down: int = 0
+
+    @property
+    def state(self) -> tuple[Subject, str]:
+        return self.recorded.transition.key.subject, self.recorded.transition.key.rule
 
 
 @dataclass(frozen=True, slots=True)
 class MessageItem:
-    """What a message says about one target.
+    """What a message says about one state of a target or a machine, the ``subject``, which is called ``name``.
 
     ``since_ms`` is when the trouble began. ``duration_ms`` is how long it lasted, or has lasted when the message was
     written. ``was`` is the verdict of a trouble that is over, ``verdict`` the present one. ``passing``: it began and
@@ -297,8 +304,8 @@ class MessageItem:
 
     event: Event
     rule: str
-    target_id: int
-    target_name: str
+    subject: Subject
+    name: str
     verdict: Verdict
     was: Verdict
     since_ms: int
@@ -335,12 +342,9 @@ _LONGEST_NAME = 120
 
 
 def compose(news: Sequence[News], *, link_base: str, delivery_key: str, now_ms: int) -> Message:
-    """One message of everything that waits for a channel (at least one piece). Each target is in it once."""
-    ordered = sorted(news, key=lambda piece: (piece.target_id, piece.recorded.transition.key.rule, piece.recorded.id))
-    items = [
-        _item(list(pieces), link_base, now_ms)
-        for _, pieces in groupby(ordered, key=lambda piece: (piece.target_id, piece.recorded.transition.key.rule))
-    ]
+    """One message of everything that waits for a channel (at least one piece). Each state is in it once."""
+    ordered = sorted(news, key=lambda piece: (piece.state, piece.recorded.id))
+    items = [_item(list(pieces), link_base, now_ms) for _, pieces in groupby(ordered, key=lambda piece: piece.state)]
     items.sort(key=_urgency)
     if len(items) == 1:
         title, text = _title_of_one(items[0]), _text_of_one(items[0], now_ms)
@@ -358,7 +362,7 @@ def compose(news: Sequence[News], *, link_base: str, delivery_key: str, now_ms: 
 
 
 def _item(pieces: list[News], link_base: str, now_ms: int) -> MessageItem:
-    """One item of all that happened to one state of one target, oldest first."""
+    """One item of all that happened to one state, oldest first."""
     last = pieces[-1]
     # Two rules may put the same transition differently; "recovered" says more than "degraded", "down" than a reminder.
     for other in pieces:
@@ -387,14 +391,14 @@ def _item(pieces: list[News], link_base: str, now_ms: int) -> MessageItem:
     return MessageItem(
         event=last.event,
         rule=transition.key.rule,
-        target_id=last.target_id,
-        target_name=one_line(last.target_name, _LONGEST_NAME),
+        subject=transition.key.subject,
+        name=one_line(last.name, _LONGEST_NAME),
         verdict=transition.after,
         was=was,
         since_ms=since_ms,
         duration_ms=max(duration_ms, 0),
         reason=one_line(reason, _LONGEST_REASON),
-        url=f"{link_base}/targets/{last.target_id}",
+        url=f"{link_base}/{transition.key.subject.kind}s/{transition.key.subject.id}",
         passing=last.event is Event.RECOVERED
         and transition.after is Verdict.UP
         and bool(began)
@@ -407,12 +411,42 @@ def _item(pieces: list[News], link_base: str, now_ms: int) -> MessageItem:
 _ORDER = (Event.DOWN, Event.REMINDER, Event.DEGRADED, Event.CERTIFICATE, Event.RECOVERED)
 
 
-def _urgency(item: MessageItem) -> tuple[int, bool, int, str, int]:
-    return _ORDER.index(item.event), item.passing, item.since_ms, item.target_name, item.target_id
+def _urgency(item: MessageItem) -> tuple[int, bool, int, str, Subject, str]:
+    return _ORDER.index(item.event), item.passing, item.since_ms, item.name, item.subject, item.rule
+
+
+class _Part(NamedTuple):
+    """How people speak of what a rule of a machine is about. ``name`` "": of the machine itself."""
+
+    name: str
+    degraded: str
+    down: str
+    fine: str = "fine again"
+
+    def word(self, verdict: Verdict) -> str:
+        return {Verdict.DEGRADED: self.degraded, Verdict.DOWN: self.down, Verdict.UP: self.fine}.get(verdict, verdict)
+
+
+_PARTS: Mapping[tuple[str, str], _Part] = {
+    (MACHINE, REPORTING): _Part("", "late", "silent", "back"),
+    (MACHINE, CPU): _Part("CPU", "high", "critical"),
+    (MACHINE, MEMORY): _Part("memory", "high", "critical"),
+    (MACHINE, DISK): _Part("disk", "high", "critical"),
+    (MACHINE, FORECAST): _Part("disk space", "short", "critical"),
+}
+"""By kind of subject and rule."""
+
+
+def _part(item: MessageItem) -> _Part | None:
+    """None: it is about the whole, in the words of its verdict."""
+    return _PARTS.get((item.subject.kind, item.rule))
 
 
 def _title_of_one(item: MessageItem) -> str:
-    name = item.target_name
+    name = item.name
+    part = _part(item)
+    if part is not None:
+        return _title_of_part(item, part)
     if item.rule == CERTIFICATE:
         if item.event is Event.RECOVERED:
             return f"Certificate of {name} is fine again"
@@ -429,18 +463,36 @@ def _title_of_one(item: MessageItem) -> str:
     return f"{name} is {item.verdict}"
 
 
+def _title_of_part(item: MessageItem, part: _Part) -> str:
+    """``web-1: CPU 97 %, critical from 95 %``, ``web-1: CPU is fine again``, ``web-1 is back``."""
+    what = f"{item.name}: {part.name}" if part.name else item.name
+    if item.passing:
+        return f"{what} was {part.word(item.was)} {_for_how_long(item)}, recovered"
+    match item.event:
+        case Event.RECOVERED if item.verdict is Verdict.DEGRADED:
+            return f"{what} is no longer {part.down}, but {part.degraded}"
+        case Event.RECOVERED:
+            return f"{what} is {part.fine}"
+        case Event.REMINDER:
+            return f"{what} is still {part.word(item.verdict)}"
+    reason = one_line(item.reason, _LONGEST_REASON_IN_LIST)
+    return f"{item.name}: {reason}" if reason else f"{what} is {part.word(item.verdict)}"
+
+
 def _text_of_one(item: MessageItem, now_ms: int) -> str:
     if item.rule == CERTIFICATE:
         lines = [] if item.event is Event.RECOVERED else [item.reason]
     elif item.event is Event.RECOVERED:
-        lines = [f"Was {item.was} {_for_how_long(item)}, since {clock_time(item.since_ms, now_ms)}"]
+        lines = [f"Was {word_of(item, item.was)} {_for_how_long(item)}, since {clock_time(item.since_ms, now_ms)}"]
         if item.reason:
             lines.append(f"Reason: {item.reason}")
     else:
+        word = word_of(item, item.verdict)
         since = f"{clock_time(item.since_ms, now_ms)} ({duration(item.duration_ms)} ago)"
-        lines = [item.reason, f"{item.verdict.capitalize()} since {since}"]
+        said = item.reason and _title_of_one(item).endswith(item.reason)
+        lines = ["" if said else item.reason, f"{word.capitalize()} since {since}"]
         if item.times > 1:
-            lines.append(f"Went {item.verdict} {item.times} times in a short while")
+            lines.append(f"Went {word} {item.times} times in a short while")
         if item.dependents_down == 1:
             lines.append("1 target that depends on it is down too")
         elif item.dependents_down:
@@ -448,21 +500,38 @@ def _text_of_one(item: MessageItem, now_ms: int) -> str:
     return "\n".join([*filter(None, lines), item.url])
 
 
+def word_of(item: MessageItem, verdict: Verdict) -> str:
+    """``down``; of a part of a machine ``critical``."""
+    part = _part(item)
+    return part.word(verdict) if part is not None else verdict
+
+
+def condition(item: MessageItem, verdict: Verdict) -> str:
+    """``down``; of a machine ``CPU critical``, ``silent``."""
+    part = _part(item)
+    return f"{part.name} {part.word(verdict)}".strip() if part is not None else verdict
+
+
 def _title_of_many(items: Sequence[MessageItem]) -> str:
     counts = Counter(_headline(item) for item in items)
     parts: list[str] = []
+    said = ""
     for headline, count in counts.items():
         text = headline.one if count == 1 else headline.many
-        if parts and text.startswith("# target"):
+        if said and headline.noun == said:
             # "12 targets are down, 3 recovered": the noun once.
             text = "# " + text.split(maxsplit=2)[2].removeprefix("is ").removeprefix("are ")
-        parts.append(text.replace("#", str(count)))
+        said = said if headline.noun is None else headline.noun
+        text = text.replace("#", str(count))
+        parts.append(text if parts else text[:1].upper() + text[1:])
     return ", ".join(parts)
 
 
 class _Headline(NamedTuple):
     one: str
     many: str
+    noun: str | None = None
+    """What it begins to count with; "": it begins otherwise; None: what others count is no less clear after it."""
 
 
 def _headline(item: MessageItem) -> _Headline:
@@ -470,24 +539,41 @@ def _headline(item: MessageItem) -> _Headline:
         if item.event is Event.RECOVERED:
             return _Headline("# certificate is fine again", "# certificates are fine again")
         return _Headline("# certificate expires soon", "# certificates expire soon")
+    noun = item.subject.kind
+    part = _part(item)
+    one, many = _happened(item, part)
+    if part is not None and part.name:
+        return _Headline(f"{part.name} of # {noun} {one}", f"{part.name} of # {noun}s {one}", "")
+    return _Headline(f"# {noun} {one}", f"# {noun}s {many}", noun)
+
+
+def _happened(item: MessageItem, part: _Part | None) -> tuple[str, str]:
+    """To one and to many: ``is down`` and ``are down``."""
     if item.passing:
-        return _Headline(f"# target was {item.was} briefly", f"# targets were {item.was} briefly")
+        was = word_of(item, item.was)
+        return f"was {was} briefly", f"were {was} briefly"
     if item.event is Event.RECOVERED:
-        return _Headline("# target recovered", "# targets recovered")
+        return ("recovered", "recovered") if part is None else (f"is {part.fine}", f"are {part.fine}")
     still = "still " if item.event is Event.REMINDER else ""
-    return _Headline(f"# target is {still}{item.verdict}", f"# targets are {still}{item.verdict}")
+    word = word_of(item, item.verdict)
+    return f"is {still}{word}", f"are {still}{word}"
 
 
 def _text_of_many(items: Sequence[MessageItem], link_base: str, now_ms: int) -> str:
     lines = [_line(item, now_ms) for item in items[:MOST_LINES]]
     if len(items) > MOST_LINES:
         lines.append(f"and {len(items) - MOST_LINES} more")
-    return "\n".join([*lines, f"{link_base}/targets"])
+    kinds = {item.subject.kind for item in items}
+    page = f"/{kinds.pop()}s" if len(kinds) == 1 else "/"
+    return "\n".join([*lines, f"{link_base}{page}"])
 
 
 def _line(item: MessageItem, now_ms: int) -> str:
-    sign, name = SIGNS[item.verdict], item.target_name
+    sign, name = SIGNS[item.verdict], item.name
     reason = one_line(item.reason, _LONGEST_REASON_IN_LIST)
+    part = _part(item)
+    if part is not None:
+        return f"{sign} {_line_of_part(item, part, reason, now_ms)}"
     if item.rule == CERTIFICATE:
         return f"{sign} {name}: " + ("certificate is fine again" if item.event is Event.RECOVERED else reason)
     because = f": {reason}" if reason else ""
@@ -496,6 +582,18 @@ def _line(item: MessageItem, now_ms: int) -> str:
         return f"{sign} {name} recovered{but}, was {item.was} {_for_how_long(item)}{because}"
     along = f" with {item.dependents_down} that depend on it" if item.dependents_down else ""
     return f"{sign} {name} {item.verdict}{along} since {clock_time(item.since_ms, now_ms)}{because}"
+
+
+def _line_of_part(item: MessageItem, part: _Part, reason: str, now_ms: int) -> str:
+    what = f"{item.name}: {part.name}" if part.name else item.name
+    because = f": {reason}" if reason else ""
+    if item.event is Event.RECOVERED:
+        return f"{what} {part.word(item.verdict)}, was {part.word(item.was)} {_for_how_long(item)}{because}"
+    since = f"since {clock_time(item.since_ms, now_ms)}"
+    if item.event is Event.REMINDER or not reason:
+        still = "still " if item.event is Event.REMINDER else ""
+        return f"{what} {still}{part.word(item.verdict)} {since}{because}"
+    return f"{item.name}: {reason} ({since})"
 
 
 def _for_how_long(item: MessageItem) -> str:
@@ -563,7 +661,7 @@ def next_attempt_ms(
 
 
 class StillDown(NamedTuple):
-    """A target that is down now: its transitions since it was last up, oldest first, and what was said of them."""
+    """A state that is down now: its transitions since it was last up, oldest first, and what was said of them."""
 
     past: Sequence[Recorded]
     said: Sequence[Said]
@@ -608,12 +706,21 @@ def message_document(message: Message) -> dict[str, object]:
     return {
         "title": message.title,
         "text": message.text,
-        "items": [{name: getattr(item, name) for name in MessageItem.__dataclass_fields__} for item in message.items],
+        "items": [_item_document(item) for item in message.items],
         "delivery_key": message.delivery_key,
         "created_ms": message.created_ms,
         "recovered": message.recovered,
         "omitted": message.omitted,
     }
+
+
+def _item_document(item: MessageItem) -> dict[str, object]:
+    """The subject stands in it as those read it that know targets only."""
+    others = {name: getattr(item, name) for name in _PLAIN}
+    return {"kind": item.subject.kind, "target_id": item.subject.id, "target_name": item.name, **others}
+
+
+_PLAIN = tuple(name for name in MessageItem.__dataclass_fields__ if name not in ("subject", "name"))
 
 
 def message_of(document: Mapping[str, object]) -> Message:
@@ -629,7 +736,9 @@ def message_of(document: Mapping[str, object]) -> Message:
         items=tuple(
             MessageItem(
                 **{
-                    **{name: item[name] for name in MessageItem.__dataclass_fields__ if name in item},
+                    **{name: item[name] for name in _PLAIN if name in item},
+                    "subject": Subject(item.get("kind", TARGET), item["target_id"]),
+                    "name": item["target_name"],
                     "event": Event(item["event"]),
                     "verdict": Verdict(item["verdict"]),
                     "was": Verdict(item["was"]),

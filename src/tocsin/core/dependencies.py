@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from tocsin.core.decide import State, Transition, Verdict, unsettled
 from tocsin.core.outcome import REACHABLE
+from tocsin.core.target import TARGET
 
 LONGEST_WAIT_MS: Final = 120_000
 """Nobody hears of trouble later than this because a parent has not been looked at."""
@@ -102,8 +103,13 @@ def _downs(changes: Iterable[Transition]) -> Iterator[Period]:
 
 
 def may_be_laid_to_others(change: Transition) -> bool:
-    """Whether a change is of the kind that an ancestor's being down explains. A certificate runs out by itself."""
-    return change.key.rule == REACHABLE and change.after in (Verdict.DOWN, Verdict.DEGRADED)
+    """Whether a change is of the kind that an ancestor's being down explains. A certificate runs out by itself, and
+    only targets have ancestors."""
+    return (
+        change.key.subject.kind == TARGET
+        and change.key.rule == REACHABLE
+        and change.after in (Verdict.DOWN, Verdict.DEGRADED)
+    )
 
 
 class Trouble(NamedTuple):

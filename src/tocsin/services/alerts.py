@@ -38,7 +38,7 @@ from tocsin.core.alerting import (
 )
 from tocsin.core.decide import Verdict
 from tocsin.core.dependencies import TELL, Judgement, Stance, Telling, Trouble, judge, may_be_laid_to_others
-from tocsin.core.outcome import StateKey
+from tocsin.core.outcome import StateKey, Subject
 from tocsin.core.target import TARGET
 from tocsin.lib import metrics
 from tocsin.lib.clock import Clock
@@ -180,27 +180,26 @@ class Outbox:
                 return
             pasts, _ = _background(conn, {one.notice.transition_id for one in waiting})
             places = {recorded.id: recorded for past in pasts.values() for recorded in past}
-            labels = notifications.labels(conn, {recorded.transition.key.subject.id for recorded in places.values()})
+            labels = notifications.labels(conn, {recorded.transition.key.subject for recorded in places.values()})
             lasting = {
-                places[one.notice.transition_id].transition.key.subject.id
+                places[one.notice.transition_id].transition.key.subject
                 for one in waiting
                 if one.notice.event in (Event.DOWN, Event.REMINDER) and one.notice.transition_id in places
             }
-            below = parents.dependents_down(conn, lasting)
+            below = parents.dependents_down(conn, [number for kind, number in lasting if kind == TARGET])
             news: list[News] = []
             kept: list[int] = []
             idle: list[int] = []
             for one in waiting:
                 recorded = places.get(one.notice.transition_id)
                 key = recorded.transition.key if recorded is not None else None
-                label = labels.get(key.subject.id) if key is not None else None
+                label = labels.get(key.subject) if key is not None else None
                 if channel is None or not channel.enabled or recorded is None or key is None or label is None:
-                    idle.append(one.id)  # the channel is off, or the target has been deleted since
+                    idle.append(one.id)  # the channel is off, or the subject has been deleted since
                     continue
                 before = standing(_before(pasts[key], recorded.id))
-                news.append(
-                    News(one.notice.event, recorded, before, key.subject.id, label.name, below.get(key.subject.id, 0))
-                )
+                along = below.get(key.subject.id, 0) if key.subject.kind == TARGET else 0
+                news.append(News(one.notice.event, recorded, before, label.name, along))
                 kept.append(one.id)
             notifications.drop_notices(conn, idle)
             if news:
@@ -329,19 +328,18 @@ class _Known(NamedTuple):
 
     pasts: Mapping[StateKey, Sequence[Recorded]]
     said: Mapping[int, Sequence[Said]]
-    labels: Mapping[int, Label]
+    labels: Mapping[Subject, Label]
     rules: Sequence[Rule]
     channel_ids: Sequence[int]
     above: _Above
 
     @classmethod
     def about(cls, conn: Connection, claimed: Sequence[Unrouted]) -> _Known:
-        subjects = {one.recorded.transition.key.subject for one in claimed}
         pasts, said = _background(conn, [one.recorded.id for one in claimed])
         return cls(
             pasts,
             said,
-            notifications.labels(conn, {number for kind, number in subjects if kind == TARGET}),
+            notifications.labels(conn, {one.recorded.transition.key.subject for one in claimed}),
             [stored.rule for stored in rules.all_rules(conn)],
             channels.enabled_ids(conn),
             _above(conn, claimed),
@@ -352,15 +350,13 @@ def _decided(one: Unrouted, known: _Known, now_ms: int) -> tuple[list[Notice], J
     """What a transition gives to tell, and whether it is told."""
     recorded = one.recorded
     key = recorded.transition.key
-    subject = key.subject
-    label = known.labels.get(subject.id) if subject.kind == TARGET else None
+    label = known.labels.get(key.subject)
     if label is None or key != key.headline:
         return [], TELL  # deleted since; or what one location found, left to be told by a version without headlines
     past = _before(known.pasts[key], recorded.id)
     notices = notices_for(
         recorded,
         past,
-        target_id=subject.id,
         tags=label.tags,
         said=_about(past, known.said),
         rules=known.rules,
@@ -376,15 +372,23 @@ def _reminders_due(conn: Connection, told: Sequence[Rule], now_ms: int) -> list[
     if not any(rule.enabled and rule.reminder_s for rule in told):
         return []
     pasts, said = _background(conn, notifications.last_of_those_down(conn))
-    down = {key.subject.id: StillDown(past, _about(past, said)) for key, past in pasts.items()}
+    down = {key: StillDown(past, _about(past, said)) for key, past in pasts.items()}
     channel_ids = channels.enabled_ids(conn)
     if not reminders(down.values(), rules=told, channel_ids=channel_ids, now_ms=now_ms):
         return []
     # What an ancestor explains is not told again. Asked only now, because mostly nothing is due. What was told once
     # waits for nobody's first look: it was noticed long ago.
-    troubles = {number: Trouble(Verdict.UP, standing(one.past).since_ms, 0) for number, one in down.items()}
-    above = _above_of(conn, {number: trouble.began_ms for number, trouble in troubles.items()})
-    lasting = [one for number, one in down.items() if above.judge_trouble(number, troubles[number], now_ms) == TELL]
+    troubles = {
+        key: Trouble(Verdict.UP, standing(one.past).since_ms, 0)
+        for key, one in down.items()
+        if may_be_laid_to_others(one.past[-1].transition)
+    }
+    above = _above_of(conn, {key.subject.id: trouble.began_ms for key, trouble in troubles.items()})
+    lasting = [
+        one
+        for key, one in down.items()
+        if key not in troubles or above.judge_trouble(key.subject.id, troubles[key], now_ms) == TELL
+    ]
     return reminders(lasting, rules=told, channel_ids=channel_ids, now_ms=now_ms)
 
 

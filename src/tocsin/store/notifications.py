@@ -32,6 +32,7 @@ from tocsin.core.alerting import Event, Message, Notice, Recorded, Said, message
 from tocsin.core.decide import State, Transition, Verdict
 from tocsin.core.dependencies import Stance, stance
 from tocsin.core.outcome import HEADLINE, REACHABLE, StateKey, Subject
+from tocsin.core.samples import MACHINE
 from tocsin.core.target import TARGET
 from tocsin.store import fast, tables
 from tocsin.store.states import for_targets
@@ -239,19 +240,29 @@ def add_notices(conn: Connection, notices: Sequence[Notice], *, at_ms: int) -> N
 
 
 class Label(NamedTuple):
-    """As much of a target as telling needs."""
+    """As much of a target or a machine as telling needs."""
 
     name: str
     tags: Sequence[str]
 
 
-def labels(conn: Connection, target_ids: Collection[int]) -> dict[int, Label]:
-    """Those of these targets that have not been deleted."""
-    targets = tables.targets.c
-    statement = select(targets.id, targets.name, targets.tags).where(
-        fast.among(conn, targets.id, target_ids), targets.deleted_ms.is_(None)
-    )
-    return {number: Label(name, tags) for number, name, tags in conn.execute(statement)}
+_SUBJECTS: Final = {TARGET: tables.targets, MACHINE: tables.machines}
+"""Where the subjects of a kind are. Each has ``id``, ``name``, ``tags`` and ``deleted_ms``."""
+
+
+def labels(conn: Connection, subjects: Collection[Subject]) -> dict[Subject, Label]:
+    """Those of these subjects that have not been deleted. A statement for each kind among them."""
+    ids: dict[str, list[int]] = defaultdict(list)
+    for kind, number in subjects:
+        ids[kind].append(number)
+    found: dict[Subject, Label] = {}
+    for kind in _SUBJECTS.keys() & ids.keys():
+        table = _SUBJECTS[kind].c
+        statement = select(table.id, table.name, table.tags).where(
+            fast.among(conn, table.id, ids[kind]), table.deleted_ms.is_(None)
+        )
+        found |= {Subject(kind, number): Label(name, tags) for number, name, tags in conn.execute(statement)}
+    return found
 
 
 # ── who depends on whom ───────────────────────────────────────────────────────────────────────────────
@@ -319,22 +330,26 @@ def _changes_of_down(conn: Connection, target_ids: Collection[int], since_ms: in
 
 
 def last_of_those_down(conn: Connection) -> list[int]:
-    """The newest transition of every target that is down now, is not paused and has not been deleted."""
-    states, targets = tables.states, tables.targets
+    """The newest transition of every target that is down now, is not paused and has not been deleted; and the same of
+    every rule of machines."""
+    states, targets, machines = tables.states, tables.targets, tables.machines
     statement = (
         select(func.max(T.id))
-        .join_from(states, targets, targets.c.id == states.c.subject_id)
+        .join_from(
+            states, targets, and_(states.c.subject_kind == TARGET, targets.c.id == states.c.subject_id), isouter=True
+        )
+        .join(machines, and_(states.c.subject_kind == MACHINE, machines.c.id == states.c.subject_id), isouter=True)
         .join(tables.transitions, _same_state(tables.transitions, states))
         .where(
-            states.c.subject_kind == TARGET,
-            states.c.rule == REACHABLE,
             states.c.location_id == HEADLINE,
             states.c.verdict == Verdict.DOWN.value,
             T.at_ms == states.c.since_ms,  # a state stands since its newest transition
-            targets.c.enabled.is_(True),
-            targets.c.deleted_ms.is_(None),
+            or_(
+                and_(states.c.rule == REACHABLE, targets.c.enabled.is_(True), targets.c.deleted_ms.is_(None)),
+                and_(machines.c.id.is_not(None), machines.c.deleted_ms.is_(None)),
+            ),
         )
-        .group_by(states.c.subject_id)
+        .group_by(states.c.subject_kind, states.c.subject_id, states.c.rule)
     )
     return list(conn.execute(statement).scalars())
 

@@ -1,4 +1,4 @@
-"""Rules at rest: who is told about which targets. Knows no channel but by number."""
+"""Rules at rest: who is told about which targets and machines. Knows no channel but by number."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ _COLUMNS = (
     R.enabled,
     R.is_default,
     R.target_ids,
+    R.machine_ids,
     R.tags,
     R.events,
     R.channel_ids,
@@ -36,19 +37,20 @@ _COLUMNS = (
 
 
 def _stored(row: Sequence[Any]) -> StoredRule:
-    number, name, enabled, is_default, target_ids, tags, events, channel_ids, reminder_s, created_ms, updated_ms = row
+    number, name, enabled, is_default, target_ids, machine_ids, tags, events, channel_ids, reminder_s, *times = row
     rule = Rule(
         id=number,
         name=name,
         enabled=enabled,
         is_default=is_default,
         target_ids=tuple(target_ids),
+        machine_ids=tuple(machine_ids),
         tags=tuple(tags),
         events=tuple(map(Event, events)),
         channel_ids=tuple(channel_ids),
         reminder_s=reminder_s,
     )
-    return StoredRule(rule, created_ms, updated_ms)
+    return StoredRule(rule, *times)
 
 
 def _values(rule: Rule) -> dict[str, object]:
@@ -57,6 +59,7 @@ def _values(rule: Rule) -> dict[str, object]:
         "enabled": rule.enabled,
         "is_default": rule.is_default,
         "target_ids": list(rule.target_ids),
+        "machine_ids": list(rule.machine_ids),
         "tags": list(rule.tags),
         "events": [event.value for event in rule.events],
         "channel_ids": list(rule.channel_ids),

@@ -447,6 +447,8 @@ layouts = Table(
     Column("id", Integer, Identity(), primary_key=True),
     Column("digest", LargeBinary, nullable=False, unique=True),
     Column("series", JSON, nullable=False),  # list of [name, {attributes}, unit, kind]
+    # the end of the newest hour that has a document in it; 0: none was sealed yet
+    Column("used_ms", BigInteger, nullable=False, server_default="0"),
     sqlite_autoincrement=True,
 )
 
@@ -521,8 +523,9 @@ rules = Table(
     Column("name", Text, nullable=False, unique=True),
     Column("enabled", Boolean, nullable=False),
     Column("is_default", Boolean, nullable=False),
-    Column("target_ids", JSON, nullable=False),  # list of int; with tags both empty: every target
-    Column("tags", JSON, nullable=False),  # list of str; a target matches by id or by any tag
+    Column("target_ids", JSON, nullable=False),  # list of int; with machine_ids and tags empty, too: every one
+    Column("machine_ids", JSON, nullable=False, server_default="[]"),  # list of int
+    Column("tags", JSON, nullable=False),  # list of str; a target or a machine matches by id or by any tag
     Column("events", JSON, nullable=False),  # of down, recovered, degraded, certificate
     Column("channel_ids", JSON, nullable=False),  # list of int; empty in the default rule: every channel
     Column("reminder_s", Integer),  # NULL: no reminders

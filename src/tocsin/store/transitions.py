@@ -6,14 +6,28 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, Select, case, func, insert, literal_column, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    and_,
+    case,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+)
 
 from tocsin.core.decide import Transition, Verdict
 from tocsin.core.outcome import HEADLINE, REACHABLE, StateKey, Subject
+from tocsin.core.samples import MACHINE
 from tocsin.core.target import TARGET
 from tocsin.core.uptime import CODES, Ints
 from tocsin.store import fast
-from tocsin.store.tables import targets, transitions
+from tocsin.store.tables import machines, targets, transitions
 
 _VERDICTS: Final = {verdict.value: verdict for verdict in Verdict}
 _CODES: Final = {verdict.value: code for verdict, code in CODES.items()}
@@ -134,18 +148,35 @@ def recent(
 
 
 def news(conn: Connection, *, limit: int) -> list[StoredTransition]:
-    """The newest transitions of targets that are not deleted, newest first, without those from unknown to up.
+    """The newest transitions of targets and machines that are not deleted, newest first, without those from unknown to
+    up and those of machines to unknown.
 
-    What was registered, resumed or measured again and is well is no news.
+    What was registered, resumed or measured again and is well is no news. That a machine is silent is told by the one
+    rule that is about it: what the others cannot measure meanwhile tells nothing more.
     """
-    live = select(targets.c.id).where(targets.c.id == transitions.c.subject_id, targets.c.deleted_ms.is_(None))
+    to_unknown = transitions.c.after == Verdict.UNKNOWN.value
     statement = select(*_SELECTED).where(
         _IS_HEADLINE,
         or_(transitions.c.before != Verdict.UNKNOWN.value, transitions.c.after != Verdict.UP.value),
-        transitions.c.subject_kind == TARGET,
-        live.exists(),
+        or_(_is_live(TARGET, targets), and_(_is_live(MACHINE, machines), ~to_unknown)),
     )
     return _page(conn, statement, limit, None)
+
+
+def _is_live(kind: str, table: Table) -> ColumnElement[bool]:
+    found = select(table.c.id).where(table.c.id == transitions.c.subject_id, table.c.deleted_ms.is_(None))
+    return and_(transitions.c.subject_kind == kind, found.exists())
+
+
+def names(conn: Connection, subjects: Collection[Subject]) -> dict[Subject, str]:
+    """What these are called; also those deleted but not yet cleared away."""
+    found: dict[Subject, str] = {}
+    for kind, table in ((TARGET, targets), (MACHINE, machines)):
+        ids = [subject.id for subject in subjects if subject.kind == kind]
+        if ids:
+            statement = select(table.c.id, table.c.name).where(fast.among(conn, table.c.id, ids))
+            found |= {Subject(kind, number): name for number, name in fast.fetch(conn, statement)}
+    return found
 
 
 def get_many(conn: Connection, ids: Collection[int]) -> dict[int, StoredTransition]:

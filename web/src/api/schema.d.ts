@@ -3840,6 +3840,11 @@ export interface components {
              */
             events?: ("down" | "recovered" | "degraded" | "certificate")[];
             /**
+             * Machine Ids
+             * @description Machines it is about.
+             */
+            machine_ids?: number[];
+            /**
              * Name
              * @description What people call it.
              * @example shop to on call
@@ -3853,12 +3858,12 @@ export interface components {
             reminder_s: number | null;
             /**
              * Tags
-             * @description Targets with any of these tags, besides those in `target_ids`.
+             * @description Targets and machines with any of these tags, besides those named.
              */
             tags?: string[];
             /**
              * Target Ids
-             * @description Targets it is about. With `tags` both empty: every target.
+             * @description Targets it is about. With `machine_ids` and `tags` empty, too: every target and every machine.
              */
             target_ids?: number[];
         };
@@ -3883,6 +3888,11 @@ export interface components {
              */
             events?: ("down" | "recovered" | "degraded" | "certificate")[];
             /**
+             * Machine Ids
+             * @description Machines it is about.
+             */
+            machine_ids?: number[];
+            /**
              * Name
              * @description What people call it.
              */
@@ -3894,12 +3904,12 @@ export interface components {
             reminder_s?: number | null;
             /**
              * Tags
-             * @description Targets with any of these tags, besides those in `target_ids`.
+             * @description Targets and machines with any of these tags, besides those named.
              */
             tags?: string[];
             /**
              * Target Ids
-             * @description Targets it is about. With `tags` both empty: every target.
+             * @description Targets it is about. With `machine_ids` and `tags` empty, too: every target and every machine.
              */
             target_ids?: number[];
         } & {
@@ -3920,6 +3930,8 @@ export interface components {
              * @description The one that is always there; it can be switched off, not deleted.
              */
             is_default: boolean;
+            /** Machine Ids */
+            machine_ids: number[];
             /** Name */
             name: string;
             /** Reminder S */

@@ -29,6 +29,7 @@ def upgrade() -> None:
     serves_from("0003")
     _machines()
     _samples()
+    op.add_column("rules", sa.Column("machine_ids", sa.JSON(), server_default="[]", nullable=False))
     op.bulk_insert(
         sa.table("rollup_marks", sa.column("name"), sa.column("through_ms"), sa.column("revision")),
         [{"name": name, "through_ms": 0, "revision": 0} for name in ("samples", "sample_blocks", "sample_ticks")],
@@ -105,6 +106,7 @@ def _machines() -> None:
         sa.Column("id", sa.Integer(), sa.Identity(always=False), nullable=False),
         sa.Column("digest", sa.LargeBinary(), nullable=False),
         sa.Column("series", sa.JSON(), nullable=False),
+        sa.Column("used_ms", sa.BigInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_layouts")),
         sa.UniqueConstraint("digest", name=op.f("uq_layouts_digest")),
         sqlite_autoincrement=True,
