@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 from bench.figures import GOALS
 from tocsin.channels import CHANNELS
-from tocsin.cli import COMMANDS, load
+from tocsin.cli.commands import COMMANDS, load
 from tocsin.lib import metrics
 from tocsin.probes import PROBES
 from tocsin.settings import Settings

@@ -10,7 +10,7 @@ import pytest
 from tests.cli.conftest import Commands
 from tocsin import __version__
 from tocsin.catalog.errors import Conflict, FieldError, Invalid, NotFound
-from tocsin.cli import COMMANDS, load
+from tocsin.cli.commands import COMMANDS, load
 from tocsin.cli.terminal import duration, explain, when
 from tocsin.store.engine import StoreBusy, StoreUnavailable
 

@@ -10,7 +10,8 @@ from typer._click import Command
 from typer.core import TyperGroup
 
 from tests.cli.conftest import Commands
-from tocsin.cli import COMMANDS, load, main
+from tocsin.cli import main
+from tocsin.cli.commands import COMMANDS, load
 from tocsin.main import ROLES
 from tocsin.store.engine import Store
 

@@ -1,91 +1,28 @@
 """tocsin …: the command line.
 
 The one place that reads arguments, prints to a terminal and sets an exit code: 0 fine, 1 failed, 2 wrong use.
-A command's module is loaded only when that command is called, so that ``tocsin --help`` is quick.
+``tocsin collector`` runs for years on machines that have other things to do, in a process without Typer; therefore
+nothing is loaded here before it is clear what was asked for.
 """
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Final, NamedTuple
-
-import typer
-from typer._click import Command, Context  # Typer carries its own Click and has no public name for these
-from typer.core import TyperCommand, TyperGroup
-
-from tocsin import __version__
-from tocsin.main import ROLES
-
-
-class Entry(NamedTuple):
-    module: str
-    help: str
-    """One line for ``tocsin --help``; the module's own help says the rest."""
-
-
-COMMANDS: Final[dict[str, Entry]] = {
-    "up": Entry("tocsin.cli.up", "Start everything on this machine: web app, API, worker, alerts, keeper."),
-    **{name: Entry("tocsin.cli.role", role.help) for name, role in reversed(ROLES.items())},
-    "target": Entry("tocsin.cli.target", "Add, list, show, change, test, pause and remove targets."),
-    "location": Entry("tocsin.cli.location", "List the locations checks are made from; remove one."),
-    "channel": Entry("tocsin.cli.channel", "Add, list, test and remove channels: who is told."),
-    "rule": Entry("tocsin.cli.rule", "List and change rules: what is told, to which channels."),
-    "keys": Entry("tocsin.cli.keys", "Create, list and revoke API keys."),
-    "user": Entry("tocsin.cli.user", "Set the password of a user."),
-    "config": Entry("tocsin.cli.config", "Print the settings in force and where each comes from."),
-    "migrate": Entry("tocsin.cli.migrate", "Bring the database to this version's schema."),
-    "doctor": Entry("tocsin.cli.doctor", "Look for what would keep Tocsin from working, and say what to do."),
-}
-
-
-class _Commands(TyperGroup):
-    def list_commands(self, ctx: Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
-        """What help shows about a command, without loading it."""
-        entry = COMMANDS.get(cmd_name)
-        return None if entry is None else TyperCommand(cmd_name, help=entry.help)
-
-    def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
-        name, _, rest = super().resolve_command(ctx, args)
-        return name, None if name is None else load(name), rest
-
-
-def load(name: str) -> Command:
-    """The whole command ``name``, with its subcommands."""
-    module = importlib.import_module(COMMANDS[name].module)
-    command = typer.main.get_command(module.app_of(name) if name in ROLES else module.app)
-    command.name = name
-    return command
-
-
-def _version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"tocsin {__version__}")
-        raise typer.Exit
-
-
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
-    ] = False,
-) -> None:
-    """Tocsin tells you whether what you run is up, how fast it is, and what it was like last month."""
-
-
-def root() -> Command:
-    app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, rich_markup_mode="markdown")
-    app.callback()(_root)
-    return typer.main.get_command(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code. Only our own mistakes get through as exceptions."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        root().main(list(sys.argv[1:] if arguments is None else arguments), prog_name="tocsin")
+        if words[:1] == ["collector"]:
+            from tocsin.cli import collector
+
+            return collector.main(words[1:])
+
+        from tocsin.cli.commands import root
+
+        root().main(words, prog_name="tocsin")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     except Exception as error:
@@ -94,6 +31,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         explained = explain(error)
         if explained is None:
             raise
-        typer.echo(explained.text, err=True)
+        print(explained.text, file=sys.stderr)
         return explained.exit_code
     return 0

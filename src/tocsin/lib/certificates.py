@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 from typing import NamedTuple
 
-import certifi
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-
-_SYSTEM_CA_FILES = (
-    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine, Arch
-    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
-    "/etc/ssl/ca-bundle.pem",  # openSUSE
-    "/etc/ssl/cert.pem",  # Alpine, macOS, BSD
-)
 
 
 class Certificate(NamedTuple):
@@ -64,14 +55,3 @@ def _names(certificate: x509.Certificate) -> tuple[str, ...]:
         *names.get_values_for_type(x509.DNSName),
         *(str(address) for address in names.get_values_for_type(x509.IPAddress)),
     )
-
-
-def default_ca_file() -> str:
-    """The authorities to trust, one PEM file: ``SSL_CERT_FILE``, else the system's, else those of Mozilla (certifi).
-
-    The system's come first because people add their own authorities there. The library that makes connections was
-    built on another system and knows only that one's path.
-    """
-    named = os.environ.get("SSL_CERT_FILE")
-    candidates = [named] if named else _SYSTEM_CA_FILES
-    return next((path for path in candidates if os.path.isfile(path)), certifi.where())

@@ -21,7 +21,8 @@ from urllib.parse import urljoin
 
 import pycurl
 
-from tocsin.lib.certificates import Certificate, certificate_of_pem, default_ca_file
+from tocsin.lib.authorities import default_ca_file
+from tocsin.lib.certificates import Certificate, certificate_of_pem
 from tocsin.lib.curl import BEST_WATCH, CurlDriver, Watch
 from tocsin.lib.faults import ContactFailure, OwnFault, fault_of_errno
 from tocsin.lib.guard import AddressGuard

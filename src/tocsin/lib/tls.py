@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from tocsin.core.schedule import describe_duration
-from tocsin.lib.certificates import Certificate, certificate_of_der, default_ca_file
+from tocsin.lib.authorities import default_ca_file
+from tocsin.lib.certificates import Certificate, certificate_of_der
 from tocsin.lib.faults import ContactFailure
 
 TlsVersion = Literal["1.2", "1.3"]

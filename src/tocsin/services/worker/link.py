@@ -15,7 +15,7 @@ import grpc
 from google.protobuf.message import Message
 
 from tocsin.home import IdentityInUse
-from tocsin.lib.certificates import default_ca_file
+from tocsin.lib.authorities import default_ca_file
 from tocsin.lib.log import get_logger
 from tocsin.store.engine import StoreUnavailable
 from tocsin.v1 import probing_pb2 as pb

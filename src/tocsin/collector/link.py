@@ -1,0 +1,380 @@
+"""The stream to the aggregator: what waits in the spool, oldest first, until it is acknowledged.
+
+Keeps trying for ever, with pauses that grow and differ from machine to machine. Whatever goes wrong is said in plain
+words once when it begins, and once when it is over. Runs on the process's event loop; the spool is all it shares.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import grpc
+import grpc.aio
+
+from tocsin.collector.log import Log
+from tocsin.collector.spool import Spool, Waiting
+from tocsin.lib.authorities import default_ca_file
+from tocsin.v1 import collection_pb2 as pb
+
+ACK_S: Final = 30.0
+"""An aggregator that takes ticks and acknowledges none for so long hangs."""
+PAUSES_S: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
+REFUSED_S: Final = 60.0
+"""A key that is wrong is not right a second later."""
+LONGEST_S: Final = 600.0
+"""The aggregator's wish to be left alone is honoured up to this."""
+FLUSH_S: Final = 3.0
+DOUBTS: Final = 3
+"""After so many refusals of what was sent ticks go one by one, to find the one it is about."""
+DOUBT_S: Final = 2.0
+"""An answer to the Hello alone comes within this."""
+
+_UNDER_WAY: Final = 1000
+"""Ticks sent and not yet acknowledged, at most."""
+_AT_ONCE: Final = 100
+_AT_ONCE_BYTES: Final = 256 << 10
+_LAYOUTS: Final = 16
+"""Of one stream. With more of them a new stream begins."""
+_PATH: Final = "/tocsin.v1.Collection/Stream"
+_PUSHBACK: Final = "grpc-retry-pushback-ms"
+_OPTIONS: Final = (
+    # An aggregator that stands still, or a firewall that forgot the connection, says nothing: asked every 20 s, found
+    # out after 10 s more.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.min_reconnect_backoff_ms", 5_000),
+    ("grpc.enable_retries", 0),  # when to try again is decided here
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.dns_enable_srv_queries", 0),
+)
+
+
+class Address(NamedTuple):
+    host_and_port: str
+    tls: bool
+    authority_file: Path | None = None
+    """PEM; trusted instead of the system's."""
+
+
+class _Trouble(Enum):
+    """What an operator has to look at. Within one of these the reasons change as a fault goes on."""
+
+    CUT_OFF = "the aggregator cannot be reached; ticks wait"
+    REFUSED = (
+        "the aggregator refuses this key; `tocsin keys create NAME --scope ingest` makes one there, and --key or "
+        "TOCSIN_AGGREGATOR_KEY gives it here; trying on, ticks wait"
+    )
+    FOREIGN = "what answers takes no ticks: it is no aggregator, or one of an earlier version; ticks wait"
+    DOUBTED = "the aggregator refuses what this collector says; ticks wait"
+    TAKEN = (
+        "another machine reports with this one's id; a copied machine needs one of its own (--machine-id, or a new "
+        "/etc/machine-id); ticks wait"
+    )
+    BUSY = "the aggregator asks to be left alone for a while; ticks wait"
+
+
+_Code: Final = grpc.StatusCode
+_TROUBLES: Final = {
+    _Code.UNAUTHENTICATED: _Trouble.REFUSED,
+    _Code.PERMISSION_DENIED: _Trouble.REFUSED,
+    _Code.UNIMPLEMENTED: _Trouble.FOREIGN,
+    _Code.INVALID_ARGUMENT: _Trouble.DOUBTED,
+    _Code.ALREADY_EXISTS: _Trouble.TAKEN,
+    _Code.RESOURCE_EXHAUSTED: _Trouble.BUSY,
+}
+
+
+class _Ended(Exception):
+    """The stream is over. ``pause_s`` is what the aggregator asked for; None: nothing."""
+
+    def __init__(self, trouble: _Trouble, reason: str, pause_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.trouble = trouble
+        self.reason = reason
+        self.pause_s = pause_s
+
+
+class _Renewed(Exception):
+    """The stream ended in good order; the next one begins at once."""
+
+
+class Link:
+    """``hello`` makes the first report of each stream. Used on one event loop, but for ``news``."""
+
+    def __init__(self, address: Address, *, key: str, hello: Callable[[], pb.Report], spool: Spool, log: Log) -> None:
+        """Raises OSError for an authority's file that cannot be read."""
+        self._address = address
+        self._metadata = (("authorization", f"Bearer {key}"),)
+        self._hello = hello
+        self._spool = spool
+        self._log = log
+        self._credentials: grpc.ChannelCredentials | None = None
+        if address.tls:
+            authority = address.authority_file or default_ca_file()
+            with open(authority, "rb") as file:
+                self._credentials = grpc.ssl_channel_credentials(root_certificates=file.read())
+        self._loop = asyncio.get_running_loop()
+        self._news = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._trouble: _Trouble | None = None
+        self.reason = ""
+        """Why the aggregator cannot be reached, while it cannot."""
+        self.known = asyncio.Event()
+        """Whether it can be reached has been found out for the first time."""
+        self._failures = 0
+        """Since the aggregator acknowledged something."""
+        self._doubts = 0
+        """Times that it refused what was sent, since then."""
+        self._talk: _Talk | None = None
+        """The stream, while there is one."""
+
+    @property
+    def is_up(self) -> bool:
+        return self.known.is_set() and self._trouble is None
+
+    def news(self) -> None:
+        """There is something to send. From any thread; after the loop has ended it does nothing."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._news.set)
+
+    def stop(self) -> None:
+        """What waits is sent while the aggregator takes it, for FLUSH_S at most; ``run`` ends then."""
+        self._stopping.set()
+        self._news.set()
+        if self._talk is not None:
+            self._talk.room.set()
+            self._watch(self._talk)
+
+    async def run(self) -> None:
+        """Until ``stop``."""
+        while not self._stopping.is_set():
+            try:
+                await self._stream()
+            except _Renewed:
+                continue
+            except _Ended as ended:
+                if self._stopping.is_set():
+                    return
+                self._found(ended.trouble, ended.reason)
+                pause_s = self._pause_s(ended)
+            except OSError as error:
+                self._found(_Trouble.CUT_OFF, str(error))
+                pause_s = PAUSES_S[-1]
+            else:
+                continue
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause_s)
+
+    # ── one stream ────────────────────────────────────────────────────────────────────────────────
+
+    async def _stream(self) -> None:
+        """Returns when it is to stop and nothing is left to do. Raises _Ended and _Renewed."""
+        where = self._address.host_and_port
+        channel = (
+            grpc.aio.insecure_channel(where, options=_OPTIONS)
+            if self._credentials is None
+            else grpc.aio.secure_channel(where, self._credentials, options=_OPTIONS)
+        )
+        try:
+            stream = channel.stream_stream(_PATH, _bytes, pb.Receipt.FromString)
+            talk = self._talk = _Talk(stream(metadata=self._metadata))
+            async with asyncio.TaskGroup() as group:
+                sending = group.create_task(self._send(talk))
+                try:
+                    await self._receive(talk)
+                except _Ended as ended:
+                    talk.ended = ended
+                finally:
+                    talk.call.cancel()
+                    sending.cancel()
+        finally:
+            self._talk = None
+            await channel.close()
+        if talk.ended is None and not self._stopping.is_set():
+            raise _Renewed
+        if talk.ended is not None:
+            self._doubt(talk, talk.ended)
+            raise talk.ended
+
+    async def _receive(self, talk: _Talk) -> None:
+        """Until the aggregator ends the stream in good order, or this is to stop and takes too long. Raises _Ended."""
+        try:
+            async with asyncio.timeout(None) as talk.deadline:
+                while True:
+                    receipt = await talk.call.read()
+                    if receipt is grpc.aio.EOF:
+                        break
+                    self._take(talk, receipt)
+        except TimeoutError:
+            if not self._stopping.is_set():
+                raise _Ended(_Trouble.CUT_OFF, f"it acknowledges nothing for {ACK_S:g} s") from None
+        except grpc.aio.AioRpcError as error:
+            raise _in_plain_words(error) from error
+        else:
+            if not talk.is_heard:
+                raise _Ended(_Trouble.FOREIGN, "it ended the stream without a word")
+
+    def _take(self, talk: _Talk, receipt: pb.Receipt) -> None:
+        talk.is_heard = True
+        self._found(None, "")
+        through = talk.acknowledged(receipt.boot_id, receipt.acked_seq)
+        if through:
+            self._failures = self._doubts = 0
+            self._spool.done(through)
+        self._watch(talk)
+        if receipt.retry_after_s > 0:
+            pause_s = min(receipt.retry_after_s, LONGEST_S)
+            raise _Ended(_Trouble.BUSY, f"for {pause_s:g} s", pause_s)
+
+    def _watch(self, talk: _Talk) -> None:
+        """What is under way is to be acknowledged within its time; where nothing is, nothing is waited for."""
+        if talk.deadline is None:
+            return
+        limit_s = FLUSH_S if self._stopping.is_set() else ACK_S
+        talk.deadline.reschedule(self._loop.time() + limit_s if talk.under_way or self._stopping.is_set() else None)
+
+    async def _send(self, talk: _Talk) -> None:
+        """What ends the stream is found by whoever receives."""
+        with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            await talk.call.write(self._hello())
+            most = _UNDER_WAY
+            if self._doubts >= DOUBTS:
+                await asyncio.sleep(DOUBT_S)
+                most = 1
+            while talk.layouts <= _LAYOUTS:
+                self._news.clear()
+                talk.room.clear()
+                if self._doubts < DOUBTS:
+                    most = _UNDER_WAY
+                room = most - len(talk.under_way)
+                waiting = (
+                    self._spool.after(talk.sent, most=min(room, _AT_ONCE), most_bytes=_AT_ONCE_BYTES) if room else []
+                )
+                if waiting:
+                    for one in waiting:
+                        await self._send_one(talk, one)
+                elif self._stopping.is_set() and not talk.under_way:
+                    break
+                else:
+                    await self._wait(talk, for_room=not room)
+            while talk.under_way:
+                talk.room.clear()
+                await talk.room.wait()
+            await talk.call.done_writing()
+
+    async def _wait(self, talk: _Talk, *, for_room: bool) -> None:
+        """For something to do. Whoever stops is waited for too, and that what is under way comes to its end then."""
+        if for_room or self._stopping.is_set():
+            await talk.room.wait()
+        else:
+            await self._news.wait()
+
+    async def _send_one(self, talk: _Talk, one: Waiting) -> None:
+        if one.layout != talk.layout:
+            layout = pb.Layout.FromString(one.layout)
+            talk.layouts += 1
+            talk.layout = one.layout
+            layout.id = talk.layouts
+            await talk.call.write(pb.Report(layout=layout))
+        tick = pb.Tick.FromString(one.tick)
+        tick.layout_id, tick.sent_at_ms = talk.layouts, time.time_ns() // 1_000_000
+        talk.sent = one.number
+        talk.under_way.append(_Sent(one.number, tick.boot_id, tick.seq))
+        if len(talk.under_way) == 1:
+            self._watch(talk)
+        await talk.call.write(pb.Report(tick=tick))
+
+    # ── when it fails ─────────────────────────────────────────────────────────────────────────────
+
+    def _doubt(self, talk: _Talk, ended: _Ended) -> None:
+        """Of ticks that are refused again and again the one it is about is given up, so that the rest gets through."""
+        if ended.trouble is not _Trouble.DOUBTED:
+            return
+        if self._doubts >= DOUBTS and len(talk.under_way) == 1:
+            self._log.error("the aggregator refuses a tick; it is given up", reason=ended.reason)
+            self._spool.done(talk.under_way[0].number)
+            self._failures = 0
+        elif talk.under_way:
+            self._doubts += 1
+
+    def _found(self, trouble: _Trouble | None, reason: str) -> None:
+        before, self._trouble, self.reason = self._trouble, trouble, reason
+        was_known = self.known.is_set()
+        self.known.set()
+        if trouble is before or self._stopping.is_set() or not was_known:
+            return
+        if trouble is None:
+            self._log.info("the aggregator answers again", waiting=len(self._spool))
+        else:
+            self._log.warning(trouble.value, address=self._address.host_and_port, reason=reason)
+
+    def _pause_s(self, ended: _Ended) -> float:
+        """Grows with each failure; a thousand machines do not come back in one moment."""
+        pause_s = PAUSES_S[min(self._failures, len(PAUSES_S) - 1)]
+        self._failures += 1
+        if ended.pause_s is not None:
+            pause_s = ended.pause_s  # not before
+            return pause_s * (1 + _chance() / 4)
+        if ended.trouble in (_Trouble.REFUSED, _Trouble.FOREIGN, _Trouble.TAKEN):
+            pause_s = REFUSED_S
+        return pause_s * (0.5 + _chance() / 2)
+
+
+class _Sent(NamedTuple):
+    number: int
+    boot_id: str
+    seq: int
+
+
+class _Talk:
+    """One stream and what has been said on it."""
+
+    def __init__(self, call: Any) -> None:
+        self.call = call
+        self.under_way: deque[_Sent] = deque()
+        self.sent = 0
+        """The number of the tick sent last."""
+        self.layout = b""
+        self.layouts = 0
+        self.room = asyncio.Event()
+        """Something was acknowledged."""
+        self.is_heard = False
+        self.deadline: asyncio.Timeout | None = None
+        self.ended: _Ended | None = None
+
+    def acknowledged(self, boot_id: str, seq: int) -> int:
+        """The number up to which ticks are not needed any more; 0: none that was under way."""
+        through = 0
+        while self.under_way and self.under_way[0].boot_id == boot_id and self.under_way[0].seq <= seq:
+            through = self.under_way.popleft().number
+        if through:
+            self.room.set()
+        return through
+
+
+def _bytes(report: pb.Report) -> bytes:
+    return report.SerializeToString()
+
+
+def _in_plain_words(error: grpc.aio.AioRpcError) -> _Ended:
+    code, details = error.code(), error.details() or ""
+    reason = details.rpartition("last error: ")[2].removeprefix("UNKNOWN: ") or code.name
+    pause_s = None
+    for name, value in error.trailing_metadata() or ():
+        if name == _PUSHBACK and str(value).isdigit():
+            pause_s = min(int(value) / 1000, LONGEST_S)
+    return _Ended(_TROUBLES.get(code, _Trouble.CUT_OFF), reason, pause_s)
+
+
+def _chance() -> float:
+    """0 to 1."""
+    return int.from_bytes(os.urandom(2), "big") / 65_535
