@@ -1,18 +1,21 @@
-/** A transition in words: "down · connection refused". */
+/** A transition in words: "down · connection refused", "CPU critical · CPU 97 %". */
 
 import type { Transition } from "@/api/types";
-import { VERDICT_WORD } from "@/words/verdicts";
+import { partOf, wordOf } from "@/words/rules";
 
-export function TransitionWords({ transition }: { transition: Transition }) {
+export function TransitionWords({
+  transition,
+}: {
+  transition: Pick<Transition, "rule" | "from" | "to" | "reason">;
+}) {
   const { rule, from, to, reason } = transition;
-  const subject = rule === "certificate" ? "certificate " : "";
   const word =
     rule !== "certificate" && to === "up" && (from === "down" || from === "degraded")
       ? "recovered"
-      : VERDICT_WORD[to];
+      : wordOf(rule, to);
   return (
     <>
-      {subject}
+      {partOf(rule)}
       {word}
       {reason !== "" && <span className="muted"> · {reason}</span>}
     </>

@@ -20,6 +20,7 @@ const FRESH: RuleDraft = {
   name: "",
   enabled: true,
   target_ids: [],
+  machine_ids: [],
   tags: [],
   events: ["down", "recovered", "certificate"],
   channel_ids: [],

@@ -9,15 +9,13 @@ import { Sign } from "@/parts/Sign";
 import { Moment, Since } from "@/parts/Time";
 import { count } from "@/words/numbers";
 import { duration } from "@/words/time";
-import { VERDICT_WORD } from "@/words/verdicts";
-import { isFold, linesOf, type Change, type Fold, type Trouble } from "./changes";
+import { partOf, wordOf } from "@/words/rules";
+import { isFold, linesOf, type Change, type Fold } from "./changes";
 import styles from "./Timeline.module.css";
 
 /** How many changes the server tells at most: with so many there may be more. */
 const MOST_ENTRIES = 100;
 const LINES_AT_FIRST = 12;
-
-const TROUBLE_WORD: Record<Trouble, string> = { ...VERDICT_WORD, paused: "paused" };
 
 export function Timeline({ entries }: { entries: readonly TimelineEntry[] }) {
   const lines = useMemo(() => linesOf(entries, entries.length >= MOST_ENTRIES), [entries]);
@@ -45,12 +43,12 @@ export function Timeline({ entries }: { entries: readonly TimelineEntry[] }) {
 }
 
 function Single({ change }: { change: Change }) {
-  const { id, name } = change.target;
+  const { kind, id, name } = change.subject;
   return (
     <Entry
       change={change}
       name={
-        <Link href={`/targets/${id}`} className={styles.name}>
+        <Link href={`/${kind}s/${id}`} className={styles.name}>
           {name}
         </Link>
       }
@@ -80,7 +78,7 @@ function Folded({ fold }: { fold: Fold }) {
             onClick={() => setOpen(!open)}
           >
             <span className={styles.foldName}>
-              {fold.of === "one" ? newest.target.name : `${times} targets`}
+              {fold.of === "one" ? newest.subject.name : `${times} ${newest.subject.kind}s`}
             </span>
             <Icon name="right" size={12} />
           </button>
@@ -116,7 +114,7 @@ function Entry({ change, name, children }: { change: Change; name: ReactNode; ch
   );
 }
 
-/** "down for 4 min", "was degraded for 2 min", "recovered after 4 min down". */
+/** "down for 4 min", "was degraded for 2 min", "recovered after 4 min down", "CPU recovered after 2 min critical". */
 function What({ change }: { change: Change }) {
   const { event, since, lastedMs } = change;
   if (event === "began" && since !== null)
@@ -125,20 +123,22 @@ function What({ change }: { change: Change }) {
         {troubleWords(change)} for <Since at={since} />
       </>
     );
-  if (lastedMs === null) return event === "recovered" ? `${subject(change)}recovered` : troubleWords(change);
+  const part = partOf(change.rule);
+  if (lastedMs === null) return event === "recovered" ? `${part}recovered` : troubleWords(change);
   return event === "recovered"
-    ? `${subject(change)}recovered after ${duration(lastedMs)} ${TROUBLE_WORD[change.trouble]}`
-    : `${subject(change)}was ${TROUBLE_WORD[change.trouble]} for ${duration(lastedMs)}`;
+    ? `${part}recovered after ${duration(lastedMs)} ${troubleWord(change)}`
+    : `${part}was ${troubleWord(change)} for ${duration(lastedMs)}`;
 }
 
 /** The same of many: of what is over, the longest. */
 function Together({ fold, newest }: { fold: Fold; newest: Change }) {
-  const word = TROUBLE_WORD[newest.trouble];
+  const part = partOf(newest.rule);
+  const word = troubleWord(newest);
   const longestMs = Math.max(...fold.changes.map((change) => change.lastedMs ?? 0));
   const upTo = longestMs === 0 ? "" : ` up to ${duration(longestMs)}`;
   if (newest.event === "began") return <What change={oldest(fold, newest)} />;
-  if (newest.event === "passed") return `${subject(newest)}was ${word}${upTo && ` for${upTo}`}`;
-  return `${subject(newest)}recovered${upTo && ` after${upTo} ${word}`}`;
+  if (newest.event === "passed") return `${part}was ${word}${upTo && ` for${upTo}`}`;
+  return `${part}recovered${upTo && ` after${upTo} ${word}`}`;
 }
 
 function oldest(fold: Fold, newest: Change): Change {
@@ -146,11 +146,11 @@ function oldest(fold: Fold, newest: Change): Change {
 }
 
 function troubleWords(change: Change): string {
-  return `${subject(change)}${TROUBLE_WORD[change.trouble]}`;
+  return `${partOf(change.rule)}${troubleWord(change)}`;
 }
 
-function subject({ certificate }: Change): string {
-  return certificate ? "certificate " : "";
+function troubleWord({ rule, trouble }: Change): string {
+  return trouble === "paused" ? "paused" : wordOf(rule, trouble);
 }
 
 function Why({ reason }: { reason: string }) {

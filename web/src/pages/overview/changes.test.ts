@@ -20,12 +20,17 @@ function entry(changed: Partial<TimelineEntry>): TimelineEntry {
     because_of: null,
     has_evidence: false,
     target: { id: 1, name: "shop" },
+    machine: null,
     ...changed,
   };
 }
 
 function target(id: number) {
   return { id, name: `target ${id}` };
+}
+
+function ofMachine(id: number): Partial<TimelineEntry> {
+  return { target: null, machine: { id, name: `web-${id}` }, rule: "cpu", location: null };
 }
 
 function recovered(at: string, lastedS: number, changed: Partial<TimelineEntry> = {}): TimelineEntry[] {
@@ -85,6 +90,17 @@ describe("changes", () => {
     expect(changes.map(({ event, lastedMs }) => [event, lastedMs])).toEqual([["recovered", 240_000]]);
   });
 
+  it("do not take a machine for the target of its number", () => {
+    const at = "2026-03-01T14:06:00.000Z";
+    const [up] = recovered(at, 240, ofMachine(1));
+    if (up === undefined) throw new Error("an entry");
+    const changes = changesOf([up, entry({ rule: "cpu", ended_at: at })]);
+    expect(changes.map(({ event, subject }) => [event, subject.kind, subject.name])).toEqual([
+      ["recovered", "machine", "web-1"],
+      ["passed", "target", "shop"],
+    ]);
+  });
+
   it("say paused when it was", () => {
     expect(changesOf([entry({ to: "unknown", reason: "paused" })])[0]).toMatchObject({
       event: "began",
@@ -106,8 +122,27 @@ describe("lines", () => {
     const [fold, single, ...rest] = linesOf([...many(60), earlier], false);
     expect(fold).toMatchObject({ of: "many", orMore: false });
     expect(fold !== undefined && isFold(fold) && fold.changes).toHaveLength(60);
-    expect(single).toMatchObject({ target: { id: 99 } });
+    expect(single).toMatchObject({ subject: { id: 99 } });
     expect(rest).toEqual([]);
+  });
+
+  it("fold machines apart from targets, and one rule apart from another", () => {
+    const machines = [1, 2, 3].map((id) => entry(ofMachine(id)));
+    const memory = [1, 2, 3].map((id) => entry({ ...ofMachine(id), rule: "memory" }));
+    const lines = linesOf([...many(3), ...machines, ...memory], false);
+    expect(lines.map((line) => isFold(line) && line.changes[0]?.subject.kind)).toEqual([
+      "target",
+      "machine",
+      "machine",
+    ]);
+  });
+
+  it("do not fold one machine's rules as if they were many machines", () => {
+    const lines = linesOf(
+      ["cpu", "memory", "disk"].map((rule) => entry({ ...ofMachine(1), rule })),
+      false,
+    );
+    expect(lines.some(isFold)).toBe(false);
   });
 
   it("leave two alone", () => expect(linesOf(many(2), false).some(isFold)).toBe(false));

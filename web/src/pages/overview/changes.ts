@@ -1,6 +1,6 @@
 /**
  * What changed lately, in as few lines as tell it: trouble that is over is one line, not two; many equal changes of one
- * minute are one line that opens, and so are those of a target that flaps. Pure.
+ * minute are one line that opens, and so are those of one that flaps. Pure.
  */
 
 import type { TimelineEntry, Verdict } from "@/api/types";
@@ -10,12 +10,19 @@ type Event = "began" | "passed" | "recovered";
 /** Nothing is known of a target that is paused, but everybody knows why. */
 export type Trouble = Exclude<Verdict, "up"> | "paused";
 
+/** Who changed: a target or a machine. */
+export interface Subject {
+  kind: "target" | "machine";
+  id: number;
+  name: string;
+}
+
 export interface Change {
   id: number;
   /** When it became news: when it recovered, or when the trouble began. */
   at: string;
-  target: TimelineEntry["target"];
-  certificate: boolean;
+  subject: Subject;
+  rule: string;
   /** It lasts; it gave way to something else than up; it recovered. */
   event: Event;
   trouble: Trouble;
@@ -31,7 +38,7 @@ export interface Fold {
   key: string;
   at: string;
   changes: Change[];
-  /** Of one target again and again, or of many targets at once. */
+  /** Of one again and again, or of many at once, all of them targets or all machines. */
   of: "one" | "many";
   /** More of them may lie beyond the list's end. */
   orMore: boolean;
@@ -54,7 +61,7 @@ export function linesOf(entries: readonly TimelineEntry[], full: boolean): Line[
   const lines = folded(
     inOneMinute,
     "one",
-    (change) => `${Math.floor(Date.parse(change.at) / HOUR)} ${change.target.id} ${kindOf(change)}`,
+    (change) => `${Math.floor(Date.parse(change.at) / HOUR)} ${change.subject.id} ${kindOf(change)}`,
   );
   for (const line of lines) {
     if (isFold(line)) line.orMore = full && minuteOf(line.at) === Math.floor(oldestMs / MINUTE);
@@ -91,8 +98,14 @@ function isTrouble(entry: TimelineEntry): entry is TroubleEntry {
   return entry.to !== "up";
 }
 
-function stateOf({ target, rule }: TimelineEntry): string {
-  return `${target.id} ${rule}`;
+function subjectOf({ target, machine }: TimelineEntry): Subject {
+  if (target !== null) return { kind: "target", ...target };
+  return { kind: "machine", ...(machine ?? { id: 0, name: "" }) };
+}
+
+function stateOf(entry: TimelineEntry): string {
+  const { kind, id } = subjectOf(entry);
+  return `${kind} ${id} ${entry.rule}`;
 }
 
 function began(entry: TroubleEntry): Change {
@@ -100,8 +113,8 @@ function began(entry: TroubleEntry): Change {
   return {
     id: entry.id,
     at: entry.at,
-    target: entry.target,
-    certificate: entry.rule === "certificate",
+    subject: subjectOf(entry),
+    rule: entry.rule,
     event: entry.ended_at === null ? "began" : "passed",
     trouble: paused ? "paused" : entry.to,
     since: entry.at,
@@ -114,8 +127,8 @@ function recovery(entry: TimelineEntry, from: TroubleEntry["to"], trouble: Troub
   return {
     id: entry.id,
     at: entry.at,
-    target: entry.target,
-    certificate: entry.rule === "certificate",
+    subject: subjectOf(entry),
+    rule: entry.rule,
     event: "recovered",
     trouble: from,
     since: trouble?.at ?? null,
@@ -124,8 +137,8 @@ function recovery(entry: TimelineEntry, from: TroubleEntry["to"], trouble: Troub
   };
 }
 
-function kindOf({ event, trouble, certificate }: Change): string {
-  return `${event} ${trouble} ${certificate ? "certificate" : ""}`;
+function kindOf({ event, trouble, rule, subject }: Change): string {
+  return `${event} ${trouble} ${subject.kind} ${rule}`;
 }
 
 function minuteOf(at: string): number {
@@ -145,8 +158,8 @@ function folded(lines: readonly Line[], of: Fold["of"], keyOf: (change: Change) 
     if (isFold(line)) return [line];
     const key = keyOf(line);
     const changes = groups.get(key) ?? [];
-    const targets = new Set(changes.map((change) => change.target.id)).size;
-    if (of === "many" ? targets < MANY : changes.length < MANY) return [line];
+    const different = new Set(changes.map((change) => change.subject.id)).size;
+    if (of === "many" ? different < MANY : changes.length < MANY) return [line];
     if (told.has(key)) return [];
     told.add(key);
     return [{ key, at: line.at, changes, of, orMore: false }];
