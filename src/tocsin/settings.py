@@ -19,6 +19,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from tocsin.edge import fields
+
 IpNetwork = IPv4Network | IPv6Network
 
 _BUSES = ("memory://", "postgres://", "postgresql://", "redis://", "rediss://", "unix://")
@@ -81,6 +83,16 @@ class Settings(BaseSettings):
         512, ge=1, le=1_000_000, description="What such a worker keeps on disk at most while it is cut off, in MB."
     )
 
+    edge_url: str = Field(
+        "", description="The public relay this server feeds, `wss://host` (or `ws://`, in clear). Empty: none."
+    )
+    edge_key: SecretStr | None = Field(
+        None, min_length=16, description="The key a gateway shows to the public relay; the same at both ends."
+    )
+    edge_fields: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description=f"What the public relay is given. Empty: {', '.join(fields.SAFE)}."
+    )
+
     admin_password: SecretStr | None = Field(
         None,
         min_length=8,
@@ -128,9 +140,12 @@ class Settings(BaseSettings):
     )
     keep_hours_days: float = Field(400, gt=0, description="Hourly rollups are kept this long.")
     keep_days_days: float = Field(1826, gt=0, description="Daily rollups are kept this long.")
+    keep_samples_hours: float = Field(24, gt=0, description="Single samples of machines are kept this long.")
+    keep_sample_minutes_days: float = Field(7, gt=0, description="Their minutes are kept this long.")
+    keep_sample_hours_days: float = Field(90, gt=0, description="Their hours are kept this long.")
     keep_notifications_days: float = Field(90, gt=0, description="Delivered messages are kept this long.")
 
-    @field_validator("canary", "allowed_networks", "blocked_networks", "resolvers", mode="before")
+    @field_validator("canary", "allowed_networks", "blocked_networks", "resolvers", "edge_fields", mode="before")
     @classmethod
     def _words(cls, value: object) -> object:
         if isinstance(value, str):
@@ -186,6 +201,26 @@ class Settings(BaseSettings):
             raise ValueError("must be grpc://host:port or grpcs://host:port")
         return value
 
+    @field_validator("edge_url")
+    @classmethod
+    def _known_edge(cls, value: str) -> str:
+        if not value:
+            return value
+        parts = urlsplit(value)
+        try:
+            fits = parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # no port there is
+            fits = False
+        if not fits or parts.query or parts.fragment or parts.username is not None:
+            raise ValueError("must be wss://host[:port] or ws://host[:port]")
+        return value
+
+    @field_validator("edge_fields")
+    @classmethod
+    def _fields_that_may_leave(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        fields.Chosen.of(value)
+        return value
+
     @field_validator("public_url")
     @classmethod
     def _plain_url(cls, value: str) -> str:
@@ -212,9 +247,19 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _key_for_the_edge(self) -> Settings:
+        if self.edge_url and self.edge_key is None:
+            raise ValueError("edge_url needs edge_key, the key that the relay there was started with")
+        return self
+
+    @model_validator(mode="after")
     def _tiers_in_order(self) -> Settings:
         if not self.keep_checks_days <= self.keep_hours_days <= self.keep_days_days:
             raise ValueError("keep_checks_days, keep_hours_days and keep_days_days must grow in this order")
+        if not self.keep_samples_hours / 24 <= self.keep_sample_minutes_days <= self.keep_sample_hours_days:
+            raise ValueError(
+                "keep_samples_hours, keep_sample_minutes_days and keep_sample_hours_days must grow in this order"
+            )
         return self
 
     @property

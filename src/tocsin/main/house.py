@@ -13,6 +13,7 @@ from typing import Final
 from tocsin.bus import open_bus
 from tocsin.catalog import access, secret_key
 from tocsin.health import Identify, Readiness
+from tocsin.intake import Intake
 from tocsin.lib.clock import SharedClock
 from tocsin.lib.log import get_logger
 from tocsin.lib.vault import Vault
@@ -24,6 +25,7 @@ from tocsin.pipeline import Pipeline
 from tocsin.settings import Settings
 from tocsin.store import server_clock
 from tocsin.store.engine import Store
+from tocsin.store.sealing import Kept
 
 log = get_logger("main")
 
@@ -36,6 +38,7 @@ class House(Place):
     store: Store
     vault: Vault
     pipeline: Pipeline
+    intake: Intake
     is_whole: bool
     """This process is the whole installation."""
     serves_web: bool
@@ -44,6 +47,15 @@ class House(Place):
 
     def readiness(self) -> Readiness:
         return Readiness(self.store, self.lacks)
+
+    @property
+    def kept(self) -> Kept:
+        """How long samples of machines are kept."""
+        return Kept.of(
+            ticks_hours=self.settings.keep_samples_hours,
+            minutes_days=self.settings.keep_sample_minutes_days,
+            hours_days=self.settings.keep_sample_hours_days,
+        )
 
     @property
     def identify(self) -> Identify:
@@ -110,6 +122,7 @@ def open_house(roles: Sequence[str], settings: Settings) -> Iterator[House]:
             bus = closing.enter_context(open_bus(settings.bus, database_url=settings.database))
         except ValueError as error:
             raise CannotStart(f"TOCSIN_BUS_URL: {error}") from error
+        pipeline = Pipeline(store, bus, clock)
         yield House(
             settings=settings,
             bus=bus,
@@ -117,7 +130,8 @@ def open_house(roles: Sequence[str], settings: Settings) -> Iterator[House]:
             listener=web if serves_web else health,
             store=store,
             vault=vault,
-            pipeline=Pipeline(store, bus, clock),
+            pipeline=pipeline,
+            intake=Intake(store, pipeline, bus, clock),
             is_whole=is_whole,
             serves_web=serves_web,
             first_password=first_password,

@@ -23,5 +23,6 @@ def start(house: House, ends: Ends) -> AbstractAsyncContextManager[None]:
             days=days.keep_days_days,
             notifications=days.keep_notifications_days,
         ),
+        samples=house.kept,
     )
     return on_this_loop(keeper.run, ends.of("keeper"), stop_s=ROLES["keeper"].stop_s)

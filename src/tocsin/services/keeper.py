@@ -7,19 +7,22 @@ and each may be cut off anywhere: what it did is done, what it did not do is don
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
 from typing import Final, Self
 from uuid import uuid4
 
-from tocsin.core.rollup import DAY_MS
+from tocsin.core.outcome import Subject
+from tocsin.core.rollup import DAY_MS, HOUR_MS
+from tocsin.core.samples import MACHINE
+from tocsin.core.target import TARGET
 from tocsin.lib.clock import Clock
 from tocsin.lib.log import get_logger
 from tocsin.lib.threads import Threads
-from tocsin.store import blocks, checks, leases, marks, partitions, retention, rollups, timescale
+from tocsin.store import blocks, checks, leases, marks, partitions, retention, rollups, sealing, tables, timescale
 from tocsin.store.engine import Store, StoreError
 from tocsin.store.partitions import Day
+from tocsin.store.sealing import Kept
 
 EVERY_S: Final = 60.0
 TIDY_EVERY_MS: Final = 3_600_000
@@ -35,12 +38,16 @@ CHECKS_AT_ONCE: Final = 20_000
 """About how many checks of a partition are packed in one transaction: some 100 ms."""
 DAYS_AHEAD: Final = 7
 """For so many days to come there are partitions: nobody who stores checks has to make one."""
+HOURS_AHEAD: Final = 6
+"""The same for ticks of machines, whose partitions are hours."""
+MACHINES_AT_ONCE: Final = 10
+"""Machines whose hour is sealed in one transaction: some 150 ms, most of it before the transaction that writes."""
 READS_END_MS: Final = 60_000
 """By then everybody has ended who began to read before what is now packed was packed."""
 PACK_FOR_MS: Final = 20_000
 """How much of a round goes into packing: folding is not kept waiting for longer."""
 PURGE_AFTER_MS: Final = 600_000
-"""How long after a target was deleted its history goes: by then no worker writes for it any more."""
+"""How long after a target or a machine was deleted its history goes: by then nobody writes for it any more."""
 
 log = get_logger("keeper")
 
@@ -274,7 +281,7 @@ def purge(store: Store, now_ms: int) -> Iterator[int]:
                     break
         while True:
             with store.write() as conn:
-                gone = retention.trim_transitions(conn, target_id, most=ROWS_AT_ONCE)
+                gone = retention.trim_transitions(conn, Subject(TARGET, target_id), most=ROWS_AT_ONCE)
             yield gone
             if gone < ROWS_AT_ONCE:
                 break
@@ -298,20 +305,195 @@ def _trim_notifications(store: Store, before_ms: int) -> int:
         return retention.trim_notifications(conn, before_ms=before_ms, most=ROWS_AT_ONCE)
 
 
+# ── chores for samples of machines ────────────────────────────────────────────────────────────────────
+
+
+def make_sample_partitions(store: Store, now_ms: int) -> Iterator[int]:
+    """Make the partitions of the hours and days to come; to be called after ``make_partitions``."""
+    with store.read() as conn:
+        if not partitions.used_for_samples(conn):
+            return
+        ending = not partitions.used(conn)
+    if ending:
+        with store.statements() as conn:
+            dropped = partitions.finish_drops(conn)
+        yield dropped
+    for table in partitions.SAMPLE_TABLES:
+        each_ms = partitions.length_ms(table)
+        ahead = DAYS_AHEAD if each_ms == DAY_MS else HOURS_AHEAD
+        first_ms = now_ms - now_ms % each_ms
+        with store.write() as conn:
+            made = partitions.ensure(conn, table, range(first_ms, first_ms + (ahead + 1) * each_ms, each_ms))
+        yield made
+
+
+def seal_samples(store: Store, now_ms: int) -> Iterator[int]:
+    """Make blocks, minutes and hours of the ticks of every hour that is over, oldest first, some machines at a time."""
+    through_ms = sealing.through(now_ms)
+    with store.read() as conn:
+        standing = marks.read_samples(conn)
+    if through_ms > standing.closed_ms:
+        with store.write() as conn:
+            marks.close_samples(conn, through_ms)
+        yield 0
+    while True:
+        with store.read() as conn:
+            standing = marks.read_samples(conn)
+            start_ms = sealing.next_hour(conn)
+            machine_ids = [] if start_ms is None else sealing.machines_of(conn, start_ms)
+        if start_ms is None:
+            if standing.sealed_ms < standing.closed_ms:
+                with store.write() as conn:
+                    sealing.finish(conn, standing.closed_ms)
+                yield 0
+            return
+        for begin in range(0, len(machine_ids), MACHINES_AT_ONCE):
+            with store.read() as conn:
+                ready = sealing.plan(conn, start_ms, machine_ids[begin : begin + MACHINES_AT_ONCE])
+            with store.write() as conn:
+                if not sealing.write(conn, ready):
+                    return  # another keeper is at it: the hour goes on in the next round
+            yield len(ready.documents.blocks)
+        with store.write() as conn:
+            sealing.finish(conn, start_ms + HOUR_MS)
+        yield 0
+
+
+def merge_late_samples(store: Store, kept: Kept, now_ms: int, said: set[str]) -> Iterator[int]:
+    """Merge ticks that came for hours that are sealed. What cannot be merged because a document is damaged goes on
+    waiting, and is said once: ``said`` is kept by the caller from one call to the next, empty at first."""
+    with store.read() as conn:
+        waiting = sealing.machines_with_late(conn)
+    for machine_id in waiting:
+        from_ms = 0
+        while True:
+            with store.read() as conn:
+                merge = sealing.plan_merge(conn, machine_id, from_ms, kept, now_ms)
+            if merge is None:
+                break
+            for words in merge.damaged:
+                if words not in said:
+                    said.add(words)
+                    log.error("late samples cannot be merged", reason=words)
+            if merge.late_ids:
+                with store.write() as conn:
+                    if not sealing.write_merge(conn, merge):
+                        return  # another keeper is at it
+                yield len(merge.late_ids)
+            from_ms = merge.upto_ms
+
+
+def drop_sealed_samples(store: Store, now: Callable[[], int], sealed: dict[str, int]) -> Iterator[int]:
+    """Drop the partitions of hours that are sealed, when nobody reads them any more: with the time since when that is
+    so they are in ``sealed``, which the caller keeps from one call to the next, empty at first."""
+    with store.read() as conn:
+        if not partitions.used_for_samples(conn):
+            return
+        sealed_ms = marks.read_samples(conn).sealed_ms
+        over = [part for part in partitions.days(conn, tables.samples.name) if part.end_ms <= sealed_ms]
+    for part in over:
+        if part.used and now() - sealed.setdefault(part.name, now()) < READS_END_MS:
+            continue
+        with store.statements() as conn:
+            partitions.drop(conn, tables.samples.name, part.name)
+        sealed.pop(part.name, None)
+        yield 1
+
+
+def trim_samples(store: Store, kept: Kept, now_ms: int) -> Iterator[int]:
+    """Remove samples past their time; never a tick that no minute holds yet."""
+    with store.read() as conn:
+        standing = marks.read_samples(conn)
+        in_partitions = partitions.used_for_samples(conn)
+    unit_ms = DAY_MS if in_partitions else HOUR_MS
+    before = {
+        what: min(now_ms - length_ms, standing.sealed_ms)
+        for what, length_ms in zip(retention.TIERS, (kept.ticks_ms, kept.minutes_ms, kept.hours_ms), strict=True)
+    }
+    before = {what: at_ms - at_ms % unit_ms for what, at_ms in before.items()}
+    if before["blocks"] > standing.kept_from_ms:
+        with store.write() as conn:
+            marks.advance_samples(conn, marks.TICKS, before["blocks"])
+        yield 0
+    for what, before_ms in before.items():
+        table = retention.SAMPLES[what][0].name
+        if in_partitions:
+            with store.read() as conn:
+                over = [part for part in partitions.days(conn, table) if part.end_ms <= before_ms]
+            for part in over:
+                with store.statements() as conn:
+                    partitions.drop(conn, table, part.name)
+                yield 1
+            continue
+        with store.read() as conn:
+            waiting = retention.machines_with(conn, what, before_ms)
+        while waiting:
+            with store.write() as conn:
+                gone = retention.trim_samples(conn, what, waiting[-1], before_ms=before_ms, most=ROWS_AT_ONCE)
+            if gone < ROWS_AT_ONCE:
+                waiting.pop()
+            yield gone
+    with store.write() as conn:
+        gone = retention.trim_boots(conn, now_ms - kept.hours_ms)
+        gone += retention.trim_newest(conn, now_ms - kept.ticks_ms)
+        gone += retention.trim_layouts(conn, now_ms, now_ms - kept.hours_ms - DAY_MS)
+    yield gone
+
+
+def purge_machines(store: Store, now_ms: int) -> Iterator[int]:
+    """Remove the history, and then the row, of machines that were deleted."""
+    with store.read() as conn:
+        deleted = retention.deleted_machines(conn, now_ms - PURGE_AFTER_MS)
+    for machine_id in deleted:
+        for what in retention.SAMPLES:
+            while True:
+                with store.write() as conn:
+                    gone = retention.trim_samples(conn, what, machine_id, before_ms=None, most=ROWS_AT_ONCE)
+                yield gone
+                if gone < ROWS_AT_ONCE:
+                    break
+        while True:
+            with store.write() as conn:
+                gone = retention.trim_transitions(conn, Subject(MACHINE, machine_id), most=ROWS_AT_ONCE)
+            yield gone
+            if gone < ROWS_AT_ONCE:
+                break
+        with store.write() as conn:
+            retention.forget_machine(conn, machine_id)
+        yield 1
+
+
 # ── the loop ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _one_after_the_other(chores: Iterable[Iterator[int]]) -> Iterator[int]:
+    """Every chore, also after one that fails, unless the database is what failed; the first failure at the end."""
+    failed: Exception | None = None
+    for chore in chores:
+        try:
+            yield from chore
+        except StoreError:
+            raise
+        except Exception as error:
+            failed = failed or error
+    if failed is not None:
+        raise failed
 
 
 class Keeper:
     """Does the chores every minute, while it holds the lease."""
 
-    def __init__(self, *, store: Store, clock: Clock, retention: Retention) -> None:
+    def __init__(self, *, store: Store, clock: Clock, retention: Retention, samples: Kept | None = None) -> None:
         self._store = store
         self._clock = clock
         self._retention = retention
+        self._samples = samples or Kept()
         self._holder = str(uuid4())
         self._tidied_ms: int | None = None
         self._packing: Iterator[int] | None = None
         self._packed: dict[str, int] = {}
+        self._sealed: dict[str, int] = {}
+        self._said: set[str] = set()
 
     def round(self) -> Iterator[int]:
         """One round of chores, transaction by transaction; ends early when another keeper has taken over.
@@ -319,17 +501,27 @@ class Keeper:
         Blocks between yields; raises StoreError.
         """
         now_ms = self._clock.now_ms()
-        chores = [make_partitions(self._store, now_ms), fold(self._store, now_ms), seal_days(self._store)]
+        chores = [
+            make_partitions(self._store, now_ms),
+            make_sample_partitions(self._store, now_ms),
+            fold(self._store, now_ms),
+            seal_days(self._store),
+            seal_samples(self._store, now_ms),
+            merge_late_samples(self._store, self._samples, now_ms, self._said),
+            drop_sealed_samples(self._store, self._clock.now_ms, self._sealed),
+        ]
         tidy = self._tidied_ms is None or not 0 <= now_ms - self._tidied_ms < TIDY_EVERY_MS
         if tidy:
             chores += [
                 trim(self._store, self._retention, now_ms),
                 purge(self._store, now_ms),
+                trim_samples(self._store, self._samples, now_ms),
+                purge_machines(self._store, now_ms),
                 expire(self._store, self._retention, now_ms),
             ]
         chores.append(self._pack_for_a_while())
         taken_ms: int | None = None
-        steps = chain.from_iterable(chores)
+        steps = _one_after_the_other(chores)
         while True:
             now_ms = self._clock.now_ms()
             if taken_ms is None or not 0 <= now_ms - taken_ms < LEASE_MS // 3:

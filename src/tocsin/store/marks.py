@@ -147,10 +147,12 @@ def samples_unmoved(conn: Connection, revision: int) -> bool:
     return found == revision
 
 
-def move_samples(conn: Connection, name: str, through_ms: int) -> None:
-    """SEALED or TICKS, forward. To be called after ``samples_unmoved``."""
+def advance_samples(conn: Connection, name: str, through_ms: int) -> None:
+    """Move SEALED or TICKS forward, never back; waits for whoever changes what is made of samples."""
+    conn.execute(_LOCK_SEALED)
     forward = rollup_marks.c.name == name, rollup_marks.c.through_ms < through_ms
     conn.execute(update(rollup_marks).where(*forward).values(through_ms=through_ms))
+    count_change_of_samples(conn)
 
 
 def count_change_of_samples(conn: Connection) -> None:

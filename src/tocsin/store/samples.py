@@ -1,16 +1,29 @@
-"""Samples at rest: what machines measured, one row a tick while an hour lasts."""
+"""Samples at rest: what machines measured. Stored one row a tick; read from the finest of what is kept.
+
+Hours that are over are sealed by the keeper (store.sealing). What is read is right at any moment, whenever it last
+ran: it is made of documents, of rows that are in none yet, and of ticks that came late and wait.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
-from typing import Any, Final, NamedTuple
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, select
+import numpy as np
+from sqlalchemy import Connection, Table, select
 
+from tocsin.core import tiers
+from tocsin.core.rollup import HOUR_MS
 from tocsin.core.samples import Layout, Series
-from tocsin.store import fast, marks, partitions, tables
+from tocsin.core.tiers import MINUTE_MS, Floats, Ints, Parts
+from tocsin.store import fast, hours, marks, partitions, tables
+from tocsin.store.hours import Key
+from tocsin.store.sample_blocks import Ticks, union
+from tocsin.store.sealing import Kept
 
 _LAYOUTS: Final = tables.layouts.c
 
@@ -87,3 +100,191 @@ def insert_many(conn: Connection, ticks: Sequence[Tick]) -> int:
     return fast.insert_vectors(conn, tables.samples, _COLUMNS, ticks) + fast.insert_vectors(
         conn, tables.late_samples, _COLUMNS, late
     )
+
+
+# ── reading ───────────────────────────────────────────────────────────────────────────────────────────
+
+Tier = Literal["ticks", "minutes", "hours"]
+_TABLES: Final[Mapping[Tier, Table]] = {
+    "ticks": tables.sample_blocks,
+    "minutes": tables.sample_minutes,
+    "hours": tables.sample_hours,
+}
+_UNITS_MS: Final[Mapping[Tier, int]] = {"ticks": 1, "minutes": MINUTE_MS, "hours": HOUR_MS}
+_USUAL_MS: Final = 5_000
+_GAP: Final = 3
+"""Ticks that are further apart than so many of a machine's intervals have something missing between them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """What was read: arrays are [series, n], NaN where there is nothing and ``count`` is 0.
+
+    With steps, ``at_ms`` are the beginnings of all steps of the time asked for, on whole multiples of ``step_ms``.
+    Single ticks are at their own times, and ``step_ms`` is how often the machine reports; where some are missing there
+    is one point of nothing.
+    """
+
+    series: list[Series]
+    at_ms: Ints
+    step_ms: int
+    tier: Tier
+    count: Floats
+    total: Floats
+    least: Floats
+    greatest: Floats
+    last: Floats
+
+
+def read(
+    conn: Connection,
+    machine_id: int,
+    names: Collection[str],
+    from_ms: int,
+    to_ms: int,
+    *,
+    step_ms: int | None = None,
+    now_ms: int,
+    kept: Kept,
+    most: int = 2000,
+) -> Points:
+    """A machine's series of these names in [from_ms, to_ms), made whole steps where there are steps.
+
+    From the finest samples that are kept for the whole time and give ``most`` points or fewer of each series.
+    ``step_ms`` is made longer where it would give more, or where what is kept is coarser. A series that was in several
+    layouts is one. Raises ``sample_blocks.Damaged`` where something cannot be read.
+    """
+    every_ms = _every_ms(conn, machine_id)
+    length_ms = to_ms - from_ms
+    tier = _finest(from_ms, now_ms, kept)
+    if step_ms is None and tier == "ticks" and length_ms <= most * every_ms:
+        single = _as_they_are(_read(conn, machine_id, names, from_ms, to_ms, tier, 1), every_ms)
+        if len(single.at_ms) <= most:
+            return single
+    step_ms, tier = _step(length_ms, step_ms, tier, every_ms, most)
+    begin_ms, end_ms = from_ms // step_ms * step_ms, -(-to_ms // step_ms) * step_ms
+    found = _read(conn, machine_id, names, begin_ms, end_ms, tier, step_ms)
+    return _in_steps(found, begin_ms, end_ms, step_ms, tier)
+
+
+def _every_ms(conn: Connection, machine_id: int) -> int:
+    found = conn.execute(select(tables.machines.c.every_ms).where(tables.machines.c.id == machine_id)).scalar()
+    return found or _USUAL_MS
+
+
+def _finest(from_ms: int, now_ms: int, kept: Kept) -> Tier:
+    """What is kept for everything since ``from_ms``."""
+    if from_ms >= now_ms - kept.ticks_ms:
+        return "ticks"
+    return "minutes" if from_ms >= now_ms - kept.minutes_ms else "hours"
+
+
+def _step(length_ms: int, asked_ms: int | None, finest: Tier, every_ms: int, most: int) -> tuple[int, Tier]:
+    """The step, and what to make it of: the coarsest that gives the same numbers."""
+    unit_ms = _UNITS_MS[finest]
+    step_ms = max(asked_ms or tiers.step_for(length_ms, most, every_ms), unit_ms)
+    if length_ms > step_ms * (most - 1):
+        step_ms = tiers.step_for(length_ms, most, step_ms)
+    step_ms = -(-step_ms // unit_ms) * unit_ms
+    for tier in ("hours", "minutes"):
+        if step_ms % _UNITS_MS[tier] == 0:
+            return step_ms, tier
+    return step_ms, "ticks"
+
+
+class _Found(NamedTuple):
+    series: list[Series]
+    parts: list[Parts]
+    """With a column for each of ``series``, and in no order."""
+
+
+def _read(
+    conn: Connection, machine_id: int, names: Collection[str], from_ms: int, to_ms: int, tier: Tier, step_ms: int
+) -> _Found:
+    there = _There.of(conn, machine_id, from_ms, to_ms, tier)
+    known = layouts(conn, {key.layout_id for key in there.keys})
+    # The newest layout says in which unit a series is.
+    series = {one[:2]: one for number in sorted(known) for one in known[number] if one.name in names}
+    places = {key: place for place, key in enumerate(sorted(series))}
+    by_layout: dict[int, list[Parts]] = defaultdict(list)
+    for key in sorted(there.keys):
+        columns = [number for number, one in enumerate(known.get(key.layout_id, ())) if one.name in names]
+        if columns:
+            part = there.parts(key, columns, step_ms)
+            by_layout[key.layout_id].append(part.where((part.start_ms >= from_ms) & (part.start_ms < to_ms)))
+    parts = []
+    for number, some in by_layout.items():
+        mine = [places[one[:2]] for one in known[number] if one.name in names]
+        parts.append(tiers.merge(some, step_ms).placed(mine, len(places)))
+    return _Found([series[key] for key in places], parts)
+
+
+class _There(NamedTuple):
+    """What there is of a machine in a time, by hour and layout."""
+
+    tier: Tier
+    kept_from_ms: int
+    documents: dict[Key, tuple[int, bytes]]
+    """Of the tier."""
+    blocks: dict[Key, tuple[int, bytes]]
+    """At least those of hours that have late ticks."""
+    rows: dict[Key, Ticks]
+    late: dict[Key, Ticks]
+
+    @classmethod
+    def of(cls, conn: Connection, machine_id: int, from_ms: int, to_ms: int, tier: Tier) -> _There:
+        standing = marks.read_samples(conn)
+        first_ms = from_ms - from_ms % HOUR_MS
+        documents = hours.documents_within(conn, _TABLES[tier], machine_id, first_ms, to_ms)
+        rows = hours.rows(conn, [machine_id], max(from_ms, standing.sealed_ms), to_ms)
+        late = hours.late_rows(conn, machine_id, from_ms, to_ms)
+        blocks = documents
+        if tier != "ticks":
+            blocks = hours.documents(conn, _TABLES["ticks"], [machine_id], {key.start_ms for key in late})
+        return cls(tier, standing.kept_from_ms, documents, blocks, rows, late)
+
+    @property
+    def keys(self) -> set[Key]:
+        return {*self.documents, *self.rows, *self.late}
+
+    def parts(self, key: Key, columns: Sequence[int], step_ms: int) -> Parts:
+        """Of one hour and layout: these columns of it. ``step_ms`` is a multiple of what the tier gives."""
+        late = self.late.get(key)
+        exact = late is not None and key.start_ms >= self.kept_from_ms
+        if self.tier == "ticks" or exact or key not in self.documents:
+            single = [hours.ticks_in(key, self.blocks[key][1])] if key in self.blocks else []
+            # Of two of the same time the first counts: the one that was stored.
+            single += [some[key] for some in (self.rows, self.late) if key in some]
+            return _folded(union([Ticks(at_ms, values[:, columns]) for at_ms, values in single]), step_ms)
+        parts = hours.parts_in(key, self.documents[key][1], _TABLES[self.tier])
+        parts = parts.placed(
+            [columns.index(number) if number in columns else -1 for number in range(parts.width)], len(columns)
+        )
+        return (
+            parts
+            if late is None
+            else tiers.merge([parts, _folded(Ticks(late.at_ms, late.values[:, columns]), step_ms)])
+        )
+
+
+def _folded(ticks: Ticks, step_ms: int) -> Parts:
+    return tiers.fold(ticks.at_ms, ticks.values, step_ms)
+
+
+def _as_they_are(found: _Found, every_ms: int) -> Points:
+    parts = tiers.merge(found.parts) if found.parts else tiers.nothing(0, len(found.series))
+    after = np.flatnonzero(np.diff(parts.start_ms) > _GAP * every_ms)
+    between = tiers.nothing(len(after), parts.width).beginning(parts.start_ms[after] + every_ms)
+    return _points(found.series, tiers.merge([parts, between]), every_ms, "ticks")
+
+
+def _in_steps(found: _Found, begin_ms: int, end_ms: int, step_ms: int, tier: Tier) -> Points:
+    starts_ms = np.arange(begin_ms, end_ms, step_ms, dtype=np.int64)
+    grid = tiers.nothing(len(starts_ms), len(found.series)).beginning(starts_ms)
+    return _points(found.series, tiers.merge([grid, *found.parts], step_ms), step_ms, tier)
+
+
+def _points(series: list[Series], parts: Parts, step_ms: int, tier: Tier) -> Points:
+    count = parts.count.T.astype(np.float64)
+    total = np.where(count > 0, parts.total.T, np.nan)
+    return Points(series, parts.start_ms, step_ms, tier, count, total, parts.least.T, parts.greatest.T, parts.last.T)
