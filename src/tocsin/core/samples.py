@@ -44,6 +44,13 @@ class Layout:
 
     series: tuple[Series, ...]
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(self.series)
+
     def __len__(self) -> int:
         return len(self.series)
 

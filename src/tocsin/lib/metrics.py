@@ -98,6 +98,15 @@ VALUES_REFUSED = Counter(
     ["reason"],
     registry=REGISTRY,
 )
+OTLP_EXPORTS = Counter(
+    "tocsin_otlp_exports",
+    "OpenTelemetry exports, by what was answered: stored, partial, refused, throttled.",
+    ["answer"],
+    registry=REGISTRY,
+)
+OTLP_REFUSED = Counter(
+    "tocsin_otlp_points_refused", "OpenTelemetry data points that were not kept, by why.", ["reason"], registry=REGISTRY
+)
 STREAMS_OPEN = Gauge("tocsin_streams_open", "Collectors that are connected to this aggregator.", registry=REGISTRY)
 TICKS_WAITING = Gauge(
     "tocsin_ticks_waiting", "Ticks of machines in this aggregator that wait to be written.", registry=REGISTRY
