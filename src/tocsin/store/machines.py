@@ -9,7 +9,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Row, select, update
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import ColumnElement, Connection, Row, Text, case, cast, select, update
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -115,7 +117,7 @@ def register(
     stays = by_people | {"every_ms": every_ms == 0}
     other = {key: value for key, value in said.items() if value != values[key] and not stays.get(key)}
     if other:
-        other["updated_ms"] = now_ms
+        other["updated_ms"] = max(now_ms, values["updated_ms"] + 1)
         conn.execute(update(tables.machines).where(M.id == values["id"]).values(other))
     values |= other
     return MachineRow(**values | {"tags": tuple(values["tags"])})
@@ -131,7 +133,7 @@ def change(
     now_ms: int,
 ) -> MachineRow | None:
     """What a person sets; None is left as it is. Yields None when there is no such machine."""
-    values: dict[str, Any] = {"updated_ms": now_ms}
+    values: dict[str, Any] = {"updated_ms": _later_than_before(now_ms)}
     if name is not None:
         values |= {"name": name, "name_set": True}
     if tags is not None:
@@ -202,6 +204,12 @@ def now_of(conn: Connection, machine_ids: Collection[int] | None = None, *, rece
     return [Now._make(found) for found in conn.execute(statement)]
 
 
+def newest_seqs(conn: Connection, machine_ids: Collection[int]) -> dict[tuple[int, int], int]:
+    """The ``seq`` of the newest ticks, by machine and layout."""
+    statement = select(_NOW.machine_id, _NOW.layout_id, _NOW.seq).where(fast.among(conn, _NOW.machine_id, machine_ids))
+    return {(machine_id, layout_id): seq for machine_id, layout_id, seq in fast.fetch(conn, statement)}
+
+
 def write_now(conn: Connection, rows: Sequence[Now]) -> None:
     """Store the newest ticks; never one in place of a newer one. Of several of one machine and layout the newest."""
     newest: dict[tuple[int, int], Now] = {}
@@ -221,10 +229,15 @@ def _text(value: object) -> str:
 
 
 def boots(conn: Connection, machine_ids: Collection[int]) -> dict[tuple[int, str], int]:
-    """Up to which ``seq`` everything is stored, by machine and boot."""
-    statement = select(_BOOTS.machine_id, _BOOTS.boot_id, _BOOTS.seq).where(
-        fast.among(conn, _BOOTS.machine_id, machine_ids)
+    """Up to which ``seq`` everything is stored, by machine and boot. In a write transaction nobody else raises it
+    before that ends, where several can write at once."""
+    statement = (
+        select(_BOOTS.machine_id, _BOOTS.boot_id, _BOOTS.seq)
+        .where(fast.among(conn, _BOOTS.machine_id, machine_ids))
+        .order_by(_BOOTS.machine_id, _BOOTS.boot_id)  # rows are taken in one order everywhere
     )
+    if not conn.get_execution_options().get("postgresql_readonly") and conn.dialect.name != "sqlite":
+        statement = statement.with_for_update()
     return {(machine_id, boot_id): seq for machine_id, boot_id, seq in fast.fetch(conn, statement)}
 
 
@@ -236,6 +249,75 @@ def write_boots(conn: Connection, rows: Sequence[tuple[int, str, int, int]]) -> 
     columns = ("machine_id", "boot_id", "seq", "at_ms")
     ordered = [greatest[key] for key in sorted(greatest)]
     fast.upsert_many(conn, tables.machine_boots, columns, ordered, only_if="excluded.seq > machine_boots.seq")
+
+
+# ── as they are looked at ─────────────────────────────────────────────────────────────────────────────
+
+
+class Newest(NamedTuple):
+    """As much of ``Now`` as is shown in lists."""
+
+    machine_id: int
+    layout_id: int
+    at_ms: int
+    received_ms: int
+    summary: Mapping[str, Any]
+
+
+def newest(conn: Connection, machine_ids: Collection[int] | None = None) -> list[Newest]:
+    """Of these machines (None: of all that are not deleted), by machine and layout."""
+    statement = (
+        select(_NOW.machine_id, _NOW.layout_id, _NOW.at_ms, _NOW.received_ms, cast(_NOW.summary, Text))
+        .join(tables.machines, M.id == _NOW.machine_id)
+        .where(_LIVE)
+        .order_by(_NOW.machine_id, _NOW.layout_id)
+    )
+    if machine_ids is not None:
+        statement = statement.where(fast.among(conn, _NOW.machine_id, machine_ids))
+    return [Newest._make((*row[:-1], msgspec.json.decode(row[-1]))) for row in fast.fetch(conn, statement)]
+
+
+def marks(conn: Connection) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """What is other as soon as anything of a machine is: [machine, changed], and [machine, layout, time, received] of
+    its newest ticks. Two statements."""
+    there = fast.fetch_numbers(conn, select(M.id, M.updated_ms).where(_LIVE))
+    heard = fast.fetch_numbers(
+        conn,
+        select(_NOW.machine_id, _NOW.layout_id, _NOW.at_ms, _NOW.received_ms)
+        .join(tables.machines, M.id == _NOW.machine_id)
+        .where(_LIVE),
+    )
+    return there, heard
+
+
+def get_many(conn: Connection, machine_ids: Collection[int]) -> list[MachineRow]:
+    """Those that are not deleted, in no particular order."""
+    statement = select(*_COLUMNS).where(fast.among(conn, M.id, machine_ids), _LIVE)
+    return [_row(found) for found in conn.execute(statement)]
+
+
+def processes(conn: Connection, machine_id: int) -> list[dict[str, Any]] | None:
+    """The newest that the machine told of; None: it tells of none."""
+    statement = (
+        select(_NOW.processes)
+        .where(_NOW.machine_id == machine_id, _NOW.processes.is_not(None))
+        .order_by(_NOW.at_ms.desc())
+        .limit(1)
+    )
+    found: list[dict[str, Any]] | None = conn.execute(statement).scalar()
+    return found
+
+
+def touch(conn: Connection, machine_ids: Collection[int], now_ms: int) -> None:
+    """They are judged otherwise: whoever looks for what changed finds them."""
+    conn.execute(
+        update(tables.machines).where(fast.among(conn, M.id, machine_ids)).values(updated_ms=_later_than_before(now_ms))
+    )
+
+
+def _later_than_before(now_ms: int) -> ColumnElement[int]:
+    """So that no change looks like the one before it."""
+    return case((M.updated_ms < now_ms, now_ms), else_=M.updated_ms + 1)
 
 
 # ── bands of tags ─────────────────────────────────────────────────────────────────────────────────────
