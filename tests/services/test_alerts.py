@@ -25,6 +25,8 @@ from tests.servers import Asked, answering, hang, read_request, reply, serving
 from tocsin.bus.memory import MemoryBus
 from tocsin.catalog import channels
 from tocsin.core.alerting import AlertTiming
+from tocsin.core.bands import REPORTING
+from tocsin.core.outcome import Result
 from tocsin.lib.clock import SYSTEM_CLOCK
 from tocsin.lib.net import Network
 from tocsin.services import alerts
@@ -139,6 +141,21 @@ async def test_a_target_goes_down_and_a_signed_message_arrives(service: Service)
         "url": f"http://127.0.0.1:8080/targets/{shop}",
     }
     assert [(attempt.ok, attempt.detail) for attempt in message.attempts] == [(True, "answered 200 OK: thanks")]
+
+
+async def test_a_machine_falls_silent_and_comes_back(service: Service) -> None:
+    asked: list[Asked] = []
+    async with serving(answering(reply(b"thanks"), asked)) as server, service.running():
+        service.hook("hook", server.url)
+        web = service.stage.machine("web-1")
+        for result in (Result.FAILED, Result.PASSED):
+            service.stage.turn_machine(result, web, rule=REPORTING, reason="no sample for 15 s")
+            service.bus.ring("transitions")
+            already = len(asked)
+            await service.until(lambda already=already: len(asked) > already)  # type: ignore[misc]
+    sent = [json.loads(request.body)["data"] for request in asked]
+    assert [data["title"] for data in sent] == ["web-1: no sample for 15 s", "web-1 is back"]
+    assert [data["items"][0]["machine"]["url"] for data in sent] == [f"http://127.0.0.1:8080/machines/{web}"] * 2
 
 
 async def test_what_fails_is_repeated_with_the_same_key_until_it_arrives(service: Service) -> None:
