@@ -24,6 +24,7 @@ from tocsin.bus.memory import MemoryBus
 from tocsin.catalog import access, targets
 from tocsin.core.outcome import Result
 from tocsin.lib.vault import Vault
+from tocsin.lib.watchers import BACKLOG
 from tocsin.pipeline import Pipeline
 from tocsin.store import access as store_access
 from tocsin.store import targets as store_targets
@@ -214,18 +215,18 @@ async def test_one_that_is_too_slow_starts_over_with_the_whole(
         assert slow is not None
         assert quick is not None
         quick.messages.get_nowait()
-        for number in range(live.BACKLOG + 3):
+        for number in range(BACKLOG + 3):
             clock.tick(60)
             pipeline.write([checked(shop, clock.now_ms(), Result.PASSED, latency_us=number + 1)])
             await view.tell({"checks"}, feed)
             assert json.loads(quick.messages.get_nowait())["type"] == "changes"
-        held = [json.loads(slow.messages.get_nowait()) for _ in range(live.BACKLOG)]
+        held = [json.loads(slow.messages.get_nowait()) for _ in range(BACKLOG)]
         assert slow.messages.empty()
-        assert [message["type"] for message in held] == ["initial"] + ["changes"] * (live.BACKLOG - 1)
+        assert [message["type"] for message in held] == ["initial"] + ["changes"] * (BACKLOG - 1)
         await view.tell({"checks"}, feed)
         fresh = json.loads(slow.messages.get_nowait())
         assert fresh["type"] == "initial"
-        assert fresh["targets"][0]["last_latency_ms"] == (live.BACKLOG + 3) / 1000
+        assert fresh["targets"][0]["last_latency_ms"] == (BACKLOG + 3) / 1000
         assert quick.messages.empty()
 
 

@@ -14,6 +14,7 @@ from tocsin.lib.net import Network
 from tocsin.lib.vault import Vault
 from tocsin.pipeline import Pipeline
 from tocsin.store.engine import Store
+from tocsin.store.sealing import Kept
 
 PACKAGED_WEB_APP = Path(tocsin.__file__).parent / "web"
 
@@ -33,5 +34,7 @@ class ApiContext:
     public_url: str = ""
     """How people reach this server; empty: as the request came."""
     metrics_public: bool = False
+    kept: Kept = field(default_factory=Kept)
+    """How long samples of machines are."""
     web_dir: Path = field(default=PACKAGED_WEB_APP)
     """The built web app."""

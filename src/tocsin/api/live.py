@@ -1,39 +1,58 @@
-"""The live view: how every target stands, at once, and then what changes, at most once a second.
+"""The live view: how every target and every machine stands, at once, and then what changes: of targets at most once a
+second, of machines as soon as it is stored.
 
 One reader per process, and only while somebody watches; every watcher is told the same. What the bus hands round is
 shown at once; the database is asked for what changed when that is rung, and for everything now and then, so that with
 any bus, or none that works, the view is right again within seconds. Nobody waits for a slow watcher: it is sent a fresh
 whole when it can take more.
+
+Two loops, one for targets and one for machines, so that neither waits for the other's questions. What they find they
+put into the pictures, and hand to the watchers, under one lock, which no loop holds while the database answers.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, NamedTuple
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from tocsin.api import history
+from tocsin.api import machines as api_machines
 from tocsin.api.answers import milliseconds, moment
 from tocsin.api.context import ApiContext
 from tocsin.api.guard import identify, key_of, same_origin
-from tocsin.api.picture import Moved, Picture, Told
-from tocsin.bus.base import Feed, Topic
-from tocsin.catalog import targets
+from tocsin.api.picture import NOT_MOVED, MachineLook, MachinePicture, Moved, Picture, Told
+from tocsin.bus.base import Current, Feed, Topic
+from tocsin.catalog import machines, targets
+from tocsin.core.outcome import StateKey
+from tocsin.core.samples import MACHINE
+from tocsin.core.target import TARGET
 from tocsin.lib.log import get_logger
 from tocsin.lib.threads import TaskSet
+from tocsin.lib.watchers import Watcher, Watchers
+from tocsin.store import machines as store_machines
+from tocsin.store import states as store_states
 from tocsin.store import targets as store_targets
 from tocsin.store import transitions as store_transitions
 from tocsin.store.engine import StoreError
 from tocsin.store.targets import Standing
+from tocsin.store.transitions import StoredTransition
 
 log = get_logger("live")
 
 AT_MOST_EVERY_S: Final = 1.0
+MACHINES_AT_MOST_EVERY_S: Final = 0.1
+MACHINES_SHARE: Final = 0.2
+"""Of the time that looking at machines may take up: where that is slow it is done less often, down to
+``AT_MOST_EVERY_S``."""
 AT_LEAST_EVERY_S: Final = 10.0
 """Without a bell: what another process wrote is seen this soon."""
 WHOLE_EVERY_S: Final = 30.0
@@ -43,8 +62,6 @@ SHARE: Final = 0.05
 ``AT_LEAST_EVERY_S``."""
 MOST_NAMED: Final = 2000
 """From this many changed targets on, reading all of them is no more work."""
-BACKLOG: Final = 8
-"""A watcher this many messages behind is sent a fresh whole instead."""
 MOST_TRANSITIONS: Final = 100
 """In one message, the newest."""
 MOST_WATCHERS: Final = 1000
@@ -52,6 +69,7 @@ LOOK_AGAIN_S: Final = 60.0
 """How often it is asked again whether a watcher may."""
 _TOPICS: Final[tuple[Topic, ...]] = ("checks", "transitions", "targets")
 _encode = msgspec.json.Encoder().encode
+_NOTHING: Final = np.empty((0, 0), dtype=np.int64)
 
 # Close codes of RFC 6455; those from 4000 are an application's own.
 NOBODY: Final = 4401
@@ -69,14 +87,26 @@ class _Look(NamedTuple):
     revision: int
     ids: list[int]
     transitions: list[dict[str, Any]]
+    machine_states: Mapping[StateKey, Current]
+    """Of the machines that these are about."""
 
 
-class _Watcher:
-    """One connection. ``behind``: its backlog was full, so it starts over."""
+class _Marks(NamedTuple):
+    """What is other as soon as a machine is, by which a look knows what has changed since the one before."""
 
-    def __init__(self) -> None:
-        self.messages: asyncio.Queue[bytes] = asyncio.Queue(BACKLOG)
-        self.behind = False
+    there: NDArray[np.int64]
+    heard: NDArray[np.int64]
+
+    def changed_since(self, before: _Marks) -> set[int]:
+        """The machines that are other than before, new, or there no more."""
+        return _changed(self.there, before.there) | _changed(self.heard, before.heard)
+
+
+class _MachineLook(NamedTuple):
+    began_s: float
+    marks: _Marks
+    look: MachineLook | None
+    """None: nothing has changed."""
 
 
 class LiveView:
@@ -84,18 +114,27 @@ class LiveView:
 
     def __init__(self, context: ApiContext) -> None:
         self._context = context
-        self._watchers: set[_Watcher] = set()
+        self._watchers = Watchers(MOST_WATCHERS)
         self._wanted = asyncio.Event()
         self._lock = asyncio.Lock()
+        self._period = 0
+        """Grows whenever somebody begins to watch after nobody did: what was asked before then is of no use."""
         self._picture = Picture(())
         self._told = Told(0)
         self._revision = 0
         self._encoded: msgspec.Raw | None = None
-        """The picture as a new watcher is sent it; None: it has changed since."""
+        """The targets as a new watcher is sent them; None: they have changed since."""
         # What the database has to be asked: when it was, in the loop's seconds, and what has come up since.
         self._asked_s = self._read_s = 0.0
         self._pace_s = AT_MOST_EVERY_S
         self._missing = self._stirred = self._news = False
+        self._machines = MachinePicture()
+        self._briefs: dict[int, msgspec.Raw] = {}
+        """Every machine as watchers are told of it."""
+        self._marks = _Marks(_NOTHING, _NOTHING)
+        self._machines_read_s = 0.0
+        self._machine_pace_s = MACHINES_AT_MOST_EVERY_S
+        self._stalled: set[str] = set()
 
     @classmethod
     @asynccontextmanager
@@ -103,23 +142,30 @@ class LiveView:
         live = cls(context)
         tasks = TaskSet(lambda error: log.error("the live view broke", exc_info=error))
         tasks.start(live._follow())
+        tasks.start(live._follow_machines())
         try:
             yield live
         finally:
             await tasks.close()
 
+    @property
+    def is_stalled(self) -> bool:
+        """While the database cannot be asked."""
+        return bool(self._stalled)
+
     @asynccontextmanager
-    async def watching(self) -> AsyncIterator[_Watcher | None]:
+    async def watching(self) -> AsyncIterator[Watcher | None]:
         """A watcher whose first message is the whole; None when there are too many."""
-        if len(self._watchers) >= MOST_WATCHERS:
+        async with self._lock:  # no change falls between the whole and the first change
+            if self._watchers.is_full:
+                watcher = None
+            else:
+                if not self._watchers:
+                    await self._begin()
+                watcher = self._watchers.add(await self._whole())
+        if watcher is None:
             yield None
             return
-        watcher = _Watcher()
-        async with self._lock:  # no change falls between the whole and the first change
-            if not self._watchers:
-                await self._begin()
-            watcher.messages.put_nowait(await self._whole())
-            self._watchers.add(watcher)
         self._wanted.set()
         try:
             yield watcher
@@ -130,53 +176,89 @@ class LiveView:
 
     async def _begin(self) -> None:
         """Nobody was watching until now: everything is read anew, and none of it is news."""
+        self._period += 1
         self._told, look = await run_in_threadpool(_first, self._context, _now_s())
-        self._picture = Picture(())
+        found = await run_in_threadpool(_read_machines, self._context, _now_s(), None)
+        self._picture, self._machines = Picture(()), MachinePicture()
         self._encoded = None
         self._take_over(look, _now_s())
+        self._take_over_machines(found, _now_s())
+        self._briefs = await run_in_threadpool(_machine_briefs, list(self._machines.standings.values()))
 
     async def _follow(self) -> None:
-        stalled = False
         async with self._context.bus.listen(_TOPICS) as bell:
             while True:
                 await self._wanted.wait()
                 async with self._context.bus.follow() as feed:
                     while self._watchers:
                         rung = await bell.wait(self._patience_s())
-                        try:
+                        with self._noted("targets"):
                             await self.tell(rung, feed)
-                            stalled = False
-                        except StoreError as error:
-                            if not stalled:
-                                log.warning("the live view waits for the database", reason=str(error))
-                            stalled = True
                         await asyncio.sleep(AT_MOST_EVERY_S)
+
+    async def _follow_machines(self) -> None:
+        async with self._context.bus.listen(("machines",)) as bell:
+            while True:
+                await self._wanted.wait()
+                while self._watchers:
+                    await bell.wait(AT_LEAST_EVERY_S)
+                    with self._noted("machines"):
+                        await self.tell_machines()
+                    await asyncio.sleep(self._machine_pace_s)
+
+    @contextmanager
+    def _noted(self, what: str) -> Iterator[None]:
+        """A database that cannot be asked is said once, and looked at again."""
+        try:
+            yield
+        except StoreError as error:
+            if not self._stalled:
+                log.warning("the live view waits for the database", reason=str(error))
+            self._stalled.add(what)
+        else:
+            self._stalled.discard(what)
 
     async def tell(self, rung: Collection[Topic], feed: Feed) -> None:
         """Gives every watcher what changed since the last time. Raises StoreError when the database could not be asked;
         what was handed round is told all the same."""
+        if not self._watchers:
+            return
+        period = self._period
+        handed = feed.take()
+        self._missing |= not handed.complete
+        self._stirred |= "checks" in rung
+        self._news |= not {"transitions", "targets"}.isdisjoint(rung)
+        look: _Look | None = None
+        failed: StoreError | None = None
+        try:
+            look = await self._ask()
+        except StoreError as error:
+            failed = error
         async with self._lock:
-            if not self._watchers:
+            if period != self._period:
                 return
-            handed = feed.take()
-            self._missing |= not handed.complete
-            self._stirred |= "checks" in rung
-            self._news |= not {"transitions", "targets"}.isdisjoint(rung)
-            changed, removed = self._picture.merge(handed.states)
+            moved, machines_moved = self._merge(handed.states)
             transitions: list[dict[str, Any]] = []
-            failed: StoreError | None = None
-            try:
-                look = await self._ask()
-            except StoreError as error:
-                failed = error
-            else:
-                if look is not None:
-                    moved = self._take_over(look, _now_s())
-                    changed, removed = changed | moved.changed, removed | moved.removed
-                    transitions = look.transitions
-            await self._give(changed - removed, removed, transitions)
+            if look is not None:
+                moved = moved.then(self._take_over(look, _now_s()))
+                machines_moved = machines_moved.then(self._machines.merge(look.machine_states))
+                transitions = look.transitions
+            await self._give(moved, machines_moved, transitions)
         if failed is not None:
             raise failed
+
+    async def tell_machines(self) -> None:
+        """Gives every watcher the machines that are other than the last time. Raises StoreError when the database could
+        not be asked."""
+        if not self._watchers:
+            return
+        period, now_s = self._period, _now_s()
+        before = None if now_s - self._machines_read_s >= WHOLE_EVERY_S else self._marks
+        found = await run_in_threadpool(_read_machines, self._context, now_s, before)
+        async with self._lock:
+            if period == self._period:
+                moved = self._take_over_machines(found, _now_s())
+                await self._give(NOT_MOVED, moved, [])
 
     # ── when the database is asked ────────────────────────────────────────────────────────────────
 
@@ -207,33 +289,59 @@ class LiveView:
             self._missing = self._stirred = False
         self._revision = look.revision
         self._told.remember(look.ids, look.began_s)
-        return self._picture.replace(look.standings, look.among)
+        moved = self._picture.replace(look.standings, look.among)
+        if moved.changed or moved.removed:
+            self._encoded = None
+        return moved
+
+    def _merge(self, states: Mapping[StateKey, Current]) -> tuple[Moved, Moved]:
+        """Targets and machines."""
+        moved = self._picture.merge(states)
+        if moved.changed:
+            self._encoded = None
+        return moved, self._machines.merge(states)
+
+    def _take_over_machines(self, found: _MachineLook, now_s: float) -> Moved:
+        self._marks = found.marks
+        pace_s = (now_s - found.began_s) / MACHINES_SHARE
+        self._machine_pace_s = min(max(pace_s, MACHINES_AT_MOST_EVERY_S), AT_MOST_EVERY_S)
+        if found.look is None:
+            return NOT_MOVED
+        if found.look.among is None:
+            self._machines_read_s = now_s
+        return self._machines.replace(found.look)
 
     # ── what watchers are given ───────────────────────────────────────────────────────────────────
 
-    async def _give(self, changed: set[int], removed: set[int], transitions: list[dict[str, Any]]) -> None:
+    async def _give(self, targets: Moved, machines: Moved, transitions: list[dict[str, Any]]) -> None:
+        """To every watcher what changed, encoded once for all of them."""
         message = None
-        if changed or removed or transitions:
-            self._encoded = None
-            standings = [self._picture.standings[number] for number in sorted(changed)]
-            at = moment(self._context.clock.now_ms())
-            message = await run_in_threadpool(_changes, at, standings, sorted(removed), transitions)
-        for watcher in list(self._watchers):
-            if watcher.behind:
-                if watcher.messages.empty():
-                    watcher.behind = False
-                    watcher.messages.put_nowait(await self._whole())
-            elif message is not None:
-                try:
-                    watcher.messages.put_nowait(message)
-                except asyncio.QueueFull:
-                    watcher.behind = True
+        if any((*targets, *machines, transitions)):
+            standings = [self._picture.standings[number] for number in sorted(targets.changed)]
+            of_machines = [self._machines.standings[number] for number in sorted(machines.changed)]
+            told, briefs = await run_in_threadpool(_changes, standings, of_machines)
+            self._briefs.update(briefs)
+            for number in machines.removed:
+                self._briefs.pop(number, None)
+            message = _encode(
+                {
+                    "type": "changes",
+                    "at": moment(self._context.clock.now_ms()),
+                    "targets": told,
+                    "removed": sorted(targets.removed),
+                    "machines": list(briefs.values()),
+                    "machines_removed": sorted(machines.removed),
+                    "transitions": transitions,
+                }
+            )
+        await self._watchers.give(message, self._whole)
 
     async def _whole(self) -> bytes:
         if self._encoded is None:
             self._encoded = await run_in_threadpool(_briefs, list(self._picture.standings.values()))
         at = moment(self._context.clock.now_ms())
-        return _encode({"type": "initial", "at": at, "targets": self._encoded, "machines": []})
+        machines = list(self._briefs.values())
+        return _encode({"type": "initial", "at": at, "targets": self._encoded, "machines": machines})
 
 
 def _now_s() -> float:
@@ -251,6 +359,7 @@ def _first(context: ApiContext, began_s: float) -> tuple[Told, _Look]:
             revision=store_targets.latest_revision(conn),
             ids=store_transitions.ids_after(conn, told.floor),
             transitions=[],
+            machine_states={},
         )
 
 
@@ -265,10 +374,11 @@ def _read(context: ApiContext, began_s: float, told: Told, since: int | None) ->
         stored = store_transitions.get_many(conn, fresh)
         among = None
         if since is not None:
-            among = {one.transition.key.subject.id for one in stored.values()}
+            among = {one.transition.key.subject.id for one in stored.values() if _is_about(one, TARGET)}
             among.update(store_targets.touched_since(conn, since))
             among = None if len(among) > MOST_NAMED else among
         newest = [stored[number] for number in fresh[-MOST_TRANSITIONS:]]
+        about = {one.transition.key.subject.id for one in stored.values() if _is_about(one, MACHINE)}
         return _Look(
             began_s=began_s,
             standings=store_targets.standings(conn, among),
@@ -276,12 +386,52 @@ def _read(context: ApiContext, began_s: float, told: Told, since: int | None) ->
             revision=store_targets.latest_revision(conn),
             ids=ids,
             transitions=history.timeline(conn, newest, now_ms=context.clock.now_ms()) if newest else [],
+            machine_states=_machine_states(conn, about),
         )
 
 
-def _changes(at: str, changed: Iterable[Standing], removed: list[int], transitions: list[dict[str, Any]]) -> bytes:
-    briefs = [_brief(standing) for standing in changed]
-    return _encode({"type": "changes", "at": at, "targets": briefs, "removed": removed, "transitions": transitions})
+def _is_about(one: StoredTransition, kind: str) -> bool:
+    return one.transition.key.subject.kind == kind
+
+
+def _machine_states(conn: Connection, machine_ids: Collection[int]) -> dict[StateKey, Current]:
+    if not machine_ids:
+        return {}
+    return {key: Current.of(state) for key, state in store_states.of_kind(conn, MACHINE, machine_ids)}
+
+
+def _read_machines(context: ApiContext, began_s: float, before: _Marks | None) -> _MachineLook:
+    """How the machines stand that are other than ``before`` (None: all)."""
+    with context.store.read() as conn:
+        marks = _Marks(*store_machines.marks(conn))
+        among = None if before is None else marks.changed_since(before)
+        if among is not None and len(among) > MOST_NAMED:
+            among = None
+        if among is not None and not among:
+            return _MachineLook(began_s, marks, None)
+        look = MachineLook(
+            among=among,
+            rows=store_machines.every(conn) if among is None else store_machines.get_many(conn, among),
+            tag_bands=store_machines.tag_bands(conn),
+            states=machines.states_of(conn, among),
+            newest=store_machines.newest(conn, among),
+        )
+    return _MachineLook(began_s, marks, look)
+
+
+def _changed(now: NDArray[np.int64], before: NDArray[np.int64]) -> set[int]:
+    """The first number of each row that is not in both."""
+    return {row[0] for row in set(map(tuple, now.tolist())) ^ set(map(tuple, before.tolist()))}
+
+
+def _changes(
+    targets: Iterable[Standing], machines: Iterable[machines.Standing]
+) -> tuple[msgspec.Raw, dict[int, msgspec.Raw]]:
+    return _briefs(targets), _machine_briefs(machines)
+
+
+def _machine_briefs(standings: Iterable[machines.Standing]) -> dict[int, msgspec.Raw]:
+    return {standing.id: msgspec.Raw(_encode(api_machines.brief(standing))) for standing in standings}
 
 
 def _briefs(standings: Iterable[Standing]) -> msgspec.Raw:
@@ -360,7 +510,7 @@ async def _refusal(websocket: WebSocket) -> tuple[int, str] | None:
     return None
 
 
-async def _send(websocket: WebSocket, watcher: _Watcher) -> None:
+async def _send(websocket: WebSocket, watcher: Watcher) -> None:
     while True:
         await websocket.send_text((await watcher.messages.get()).decode())
 

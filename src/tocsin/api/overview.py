@@ -14,6 +14,7 @@ from tocsin.api.guard import Context, GuardedRoute
 from tocsin.api.paging import position_of
 from tocsin.api.parameters import Between, Cursor, Limit, Text, numbers, several
 from tocsin.api.targets import standing
+from tocsin.catalog import machines
 from tocsin.catalog.causes import causes
 from tocsin.catalog.targets import PROBED
 from tocsin.core.decide import Verdict
@@ -42,6 +43,7 @@ def read_overview(request: Request, context: Context) -> Response:
         together = store_rollups.overall(conn, now_ms)
         content = {
             "counts": {word: counts.get(word, 0) for word in _COUNTED} | {"down_because_of": len(because)},
+            "machines": machines.counts(conn),
             "worst": [_brief(item) | {"because_of": history.named(because.get(item.row.id))} for item in worst],
             "uptime_30d": together.uptime_30d,
             "measured_s_30d": together.measured_ms_30d / 1000,

@@ -1,4 +1,4 @@
-"""What a live view knows: how every target stands, and which changes its watchers were told.
+"""What a live view knows: how every target and every machine stands, and which changes its watchers were told.
 
 Two sources meet here. The database is the truth; what is handed round by the bus is sooner and may be incomplete, late
 or twice. Pure: reads no store and no clock.
@@ -7,12 +7,16 @@ or twice. Pure: reads no store and no clock.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
-from typing import Final, NamedTuple
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from tocsin.bus.base import Current
+from tocsin.catalog import machines
+from tocsin.core.decide import State
 from tocsin.core.outcome import HEADLINE, REACHABLE, StateKey
+from tocsin.core.samples import MACHINE
 from tocsin.core.target import TARGET
+from tocsin.store.machines import MachineRow, Newest
 from tocsin.store.targets import Standing
 
 LONGEST_TRANSACTION_S: Final = 60.0
@@ -22,10 +26,17 @@ BEFORE_THE_FIRST: Final = 1000
 
 
 class Moved(NamedTuple):
-    """The ids of the targets that stand otherwise than before, or are there no more."""
+    """The ids of the targets, or of the machines, that stand otherwise than before, or are there no more."""
 
     changed: set[int]
     removed: set[int]
+
+    def then(self, later: Moved) -> Moved:
+        """Both, one after the other."""
+        return Moved((self.changed | later.changed) - later.removed, self.removed | later.removed)
+
+
+NOT_MOVED: Final = Moved(set(), set())
 
 
 class Picture:
@@ -64,6 +75,93 @@ class Picture:
                 self.standings[before.id] = after
                 changed.add(before.id)
         return Moved(changed, set())
+
+
+class MachineLook(NamedTuple):
+    """What the database says of the machines ``among`` (None: of all); one without a row is there no more."""
+
+    among: Collection[int] | None
+    rows: Sequence[MachineRow]
+    tag_bands: Mapping[str, Mapping[str, Any]]
+    states: Mapping[int, Mapping[str, State]]
+    newest: Sequence[Newest]
+
+
+class _Machine(NamedTuple):
+    name: str
+    created_ms: int
+    judged: frozenset[str]
+    states: Mapping[str, State]
+    newest: Sequence[Newest]
+
+    def standing(self, machine_id: int) -> machines.Standing:
+        return machines.headline(
+            machine_id=machine_id,
+            name=self.name,
+            created_ms=self.created_ms,
+            states=self.states,
+            judged=self.judged,
+            newest=self.newest,
+        )
+
+
+class MachinePicture:
+    """How every machine stands, by id."""
+
+    def __init__(self) -> None:
+        self.standings: dict[int, machines.Standing] = {}
+        self._known: dict[int, _Machine] = {}
+
+    def replace(self, look: MachineLook) -> Moved:
+        """Takes over what the database says; a machine it was asked about and does not name is gone.
+
+        Two looks may overtake each other: of a state the one with the later outcome stays, but in a whole look.
+        """
+        newest: dict[int, list[Newest]] = {}
+        for one in look.newest:
+            newest.setdefault(one.machine_id, []).append(one)
+        changed: set[int] = set()
+        for row in look.rows:
+            before = self._known.get(row.id)
+            states = look.states.get(row.id, {})
+            if before is not None and look.among is not None:
+                states = {rule: _later(before.states.get(rule), state) for rule, state in states.items()}
+            judged = machines.judged(machines.bands_of(row, look.tag_bands))
+            if self._put(row.id, _Machine(row.name, row.created_ms, judged, states, newest.get(row.id, ()))):
+                changed.add(row.id)
+        looked = self._known.keys() if look.among is None else self._known.keys() & set(look.among)
+        removed = looked - {row.id for row in look.rows}
+        for key in removed:
+            del self._known[key], self.standings[key]
+        return Moved(changed, removed)
+
+    def merge(self, states: Mapping[StateKey, Current]) -> Moved:
+        """Puts in what was handed round, where it is newer. Machines it does not know stay unknown."""
+        changed: set[int] = set()
+        for key, current in states.items():
+            if key.subject.kind != MACHINE or key.location_id != HEADLINE:
+                continue
+            before = self._known.get(key.subject.id)
+            if before is None:
+                continue
+            state = State(current.verdict, current.since_ms, current.reason, last_at_ms=current.last_at_ms)
+            after = before._replace(states={**before.states, key.rule: _later(before.states.get(key.rule), state)})
+            if self._put(key.subject.id, after):
+                changed.add(key.subject.id)
+        return Moved(changed, set())
+
+    def _put(self, machine_id: int, machine: _Machine) -> bool:
+        """Whether it stands otherwise than before."""
+        self._known[machine_id] = machine
+        standing = machine.standing(machine_id)
+        if self.standings.get(machine_id) == standing:
+            return False
+        self.standings[machine_id] = standing
+        return True
+
+
+def _later(one: State | None, other: State) -> State:
+    return other if one is None or other.last_at_ms >= one.last_at_ms else one
 
 
 class Told:

@@ -121,6 +121,7 @@ _REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line), AfterValidator(_not_empty)]
 Tag = Annotated[str, Field(min_length=1, max_length=60), AfterValidator(_one_line), AfterValidator(_not_empty)]
+Tags = Annotated[list[Tag], Field(max_length=MAX_TAGS), AfterValidator(_unique)]
 LocationName = Annotated[
     str,
     Field(min_length=1, max_length=60),
@@ -167,7 +168,7 @@ class TargetFields(BaseModel):
         description="How soon to look again after a first failure; at most the interval, and equal to it to switch "
         "this off. Left out: 5, or the interval if shorter.",
     )
-    tags: Annotated[list[Tag], Field(max_length=MAX_TAGS), AfterValidator(_unique)] = Field(
+    tags: Tags = Field(
         default_factory=list, description="Free labels, to filter by and to choose who is told."
     )
     group: Annotated[str, Field(max_length=100), AfterValidator(_one_line)] = Field(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from tocsin.store import tables
+from tocsin.store import fast, tables
 
 U = tables.users.c
 S = tables.sessions.c
@@ -35,6 +35,12 @@ class KeyRow(NamedTuple):
     scopes: Sequence[str]
     created_ms: int
     last_used_ms: int | None
+
+
+class KeyBrief(NamedTuple):
+    id: int
+    name: str
+    revoked: bool
 
 
 _KEY_COLUMNS = (K.id, K.name, K.prefix, K.scopes, K.created_ms, K.last_used_ms)
@@ -139,8 +145,19 @@ def keys(conn: Connection, *, limit: int, after_id: int = 0) -> list[KeyRow]:
     return [KeyRow(*row) for row in found]
 
 
+def live_keys(conn: Connection, ids: Collection[int]) -> set[int]:
+    """Those of these that are not revoked."""
+    return {found for (found,) in conn.execute(select(K.id).where(fast.among(conn, K.id, ids), K.revoked_ms.is_(None)))}
+
+
 def touch_key(conn: Connection, key_id: int, *, at_ms: int) -> None:
     conn.execute(update(tables.api_keys).where(K.id == key_id).values(last_used_ms=at_ms))
+
+
+def briefs(conn: Connection, key_ids: Collection[int]) -> dict[int, KeyBrief]:
+    """What these keys are called, those that are revoked too."""
+    statement = select(K.id, K.name, K.revoked_ms.is_not(None)).where(fast.among(conn, K.id, key_ids))
+    return {key_id: KeyBrief(key_id, name, bool(revoked)) for key_id, name, revoked in conn.execute(statement)}
 
 
 def revoke_key(conn: Connection, key_id: int, *, at_ms: int) -> bool:

@@ -126,7 +126,12 @@ def overdue(conn: Connection, now_ms: int, limit: int | None = None) -> list[tup
 
 def for_targets(conn: Connection, ids: Collection[int] | None = None) -> list[tuple[StateKey, State]]:
     """Every state of these targets (None: of all), by target."""
-    statement = select(*_SELECTED).where(states.c.subject_kind == TARGET)
+    return of_kind(conn, TARGET, ids)
+
+
+def of_kind(conn: Connection, kind: str, ids: Collection[int] | None = None) -> list[tuple[StateKey, State]]:
+    """Every state of these subjects of one kind (None: of all), by subject."""
+    statement = select(*_SELECTED).where(states.c.subject_kind == kind)
     if ids is not None:
         statement = statement.where(fast.among(conn, states.c.subject_id, ids))
     statement = statement.order_by(states.c.subject_id, states.c.rule, states.c.location_id)
