@@ -5,8 +5,8 @@ How a document is made. First come a byte for the format, and how many rows and 
 compressed. Numbers stand column by column. A float32 is written as the change of its bits from the row before, without
 a sign bit of its own; of a column all first bytes come together, then all second bytes, and so on. So what is constant
 or moves slowly is mostly zeros, which compress to nothing. Measured with an hour of 100 series at 5 s
-(bench/samples.py): 0.84 bytes a point; bits as they are 0.87, XOR with the row before 0.86, each without the order by
-bytes up to 0.91; level 9 of zlib saves 1 % more and takes eight times as long.
+(bench/machines.py): 0.94 bytes a point; bits as they are 0.97, XOR with the row before 0.96; without the order by bytes
+0.95 to 1.01; level 9 of zlib saves half a percent more and takes eight times as long.
 
 Of parts ``least`` is written as above, ``greatest`` and ``last`` as the change of their bits from ``least``, ``total``
 as its bits XOR those of ``count`` times ``last``, and the time of the last as its distance from that of the last of
