@@ -20,6 +20,7 @@ from tocsin.api import (
     machines,
     notifying,
     operations,
+    otlp,
     overview,
     reference,
     session,
@@ -35,7 +36,9 @@ from tocsin.api.problems import MEDIA_TYPE, answer_problems
 from tocsin.api.signing_in import SigningIn
 from tocsin.api.trying import Bench
 from tocsin.health import Readiness
+from tocsin.intake import Intake
 from tocsin.lib.rates import RateLimit
+from tocsin.otlp.door import Door
 from tocsin.lib.security_headers import SecurityHeaders
 
 TITLE = "Tocsin"
@@ -76,6 +79,7 @@ ROUTERS = (
     notifying.notifications_router,
     keys.router,
     heartbeats.router,
+    otlp.router,
     operations.router,
     reference.router,
 )
@@ -128,6 +132,7 @@ def _lifespan(context: ApiContext) -> Callable[[FastAPI], Any]:
         async with AsyncExitStack() as running:
             app.state.calls = RateLimit(heartbeats.CALLS_PER_MINUTE)
             app.state.signing_in = running.enter_context(closing(SigningIn(context)))
+            app.state.otlp = running.enter_context(closing(_door(context)))
             app.state.readiness = running.enter_context(closing(Readiness(context.store)))
             network = await running.enter_async_context(context.network())
             app.state.bench = Bench(network, context)
@@ -135,6 +140,11 @@ def _lifespan(context: ApiContext) -> Callable[[FastAPI], Any]:
             yield
 
     return lifespan
+
+
+def _door(context: ApiContext) -> Door:
+    intake = context.intake or Intake(context.store, context.pipeline, context.bus, context.clock)
+    return Door(intake=intake, store=context.store, clock=context.clock, kept_ms=context.kept.ticks_ms)
 
 
 def _documented(app: FastAPI) -> Callable[[], dict[str, Any]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import tocsin
 from tocsin.bus.base import Bus
+from tocsin.intake import Intake
 from tocsin.lib.clock import Clock
 from tocsin.lib.net import Network
 from tocsin.lib.vault import Vault
@@ -34,6 +35,8 @@ class ApiContext:
     public_url: str = ""
     """How people reach this server; empty: as the request came."""
     metrics_public: bool = False
+    intake: Intake | None = None
+    """The process's own; None: the API has one for itself."""
     kept: Kept = field(default_factory=Kept)
     """How long samples of machines are."""
     web_dir: Path = field(default=PACKAGED_WEB_APP)

@@ -1,6 +1,6 @@
 """Who may call what: every route says what it needs, and is asked before anything of a request's body is read.
 
-A route belongs to one of four classes. There is no way to add one that belongs to none.
+A route belongs to one of five classes. There is no way to add one that belongs to none.
 """
 
 from __future__ import annotations
@@ -215,6 +215,14 @@ class ReadRoute(GuardedRoute):
     @staticmethod
     def scope_for(methods: set[str]) -> Scope | None:
         return "read"
+
+
+class IngestRoute(GuardedRoute):
+    """Takes in what machines and programs report."""
+
+    @staticmethod
+    def scope_for(methods: set[str]) -> Scope | None:
+        return "ingest"
 
 
 class AdminRoute(GuardedRoute):

@@ -27,6 +27,7 @@ def start(house: House, ends: Ends) -> AbstractAsyncContextManager[None]:
             started_ms=house.clock.now_ms(),
             public_url=house.settings.public_url,
             metrics_public=house.settings.metrics_public,
+            intake=house.intake,
             kept=house.kept,
         )
     )

@@ -1,0 +1,158 @@
+"""Where OpenTelemetry Collectors and SDKs send metrics over HTTP: protobuf or JSON, plain or packed with gzip.
+
+What goes wrong is answered as OTLP asks, with a ``google.rpc.Status`` in the form of the request and not with a problem
+document. https://opentelemetry.io/docs/specs/otlp/#otlphttp
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Coroutine
+from http import HTTPStatus
+from typing import Any, Final, NoReturn
+
+import msgspec
+from fastapi import APIRouter, Request
+from google.protobuf import json_format
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.rpc.error_details_pb2 import BadRequest
+from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from tocsin.api.guard import Asker, IngestRoute
+from tocsin.api.problems import RETRY_AFTER_S, ApiProblem
+from tocsin.lib import metrics
+from tocsin.lib.log import get_logger
+from tocsin.otlp.door import LARGEST_BYTES, Door, Throttled, Unreadable
+from tocsin.store.engine import StoreError
+
+PATH: Final = "/v1/metrics"
+PROTOBUF: Final = "application/x-protobuf"
+JSON: Final = "application/json"
+LARGEST_JSON_BYTES: Final = 4 << 20
+"""JSON takes much longer to read."""
+
+# https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto
+_CODES: Final = {400: 3, 401: 16, 403: 7, 413: 8, 415: 3, 429: 8, 500: 13, 503: 14}
+
+log = get_logger("api")
+
+
+class OtlpRoute(IngestRoute):
+    """Answers everything that goes wrong as OTLP asks."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def told(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except ApiProblem as problem:
+                return _status(request, problem.status, problem.detail, problem.headers)
+            except HTTPException as error:
+                return _status(request, error.status_code, error.detail, dict(error.headers or {}))
+            except Unreadable as error:
+                return _status(request, 400, str(error))
+            except Throttled as throttled:
+                return _status(request, 503, str(throttled), {"Retry-After": str(math.ceil(throttled.retry_after_s))})
+            except StoreError as error:
+                return _status(request, 503, str(error), {"Retry-After": str(RETRY_AFTER_S)})
+            except Exception as error:
+                log.error("api.failed", path=PATH, method="POST", exc_info=error)
+                return _status(request, 500, "our fault; the server's log has the cause")
+
+        return told
+
+
+router = APIRouter(route_class=OtlpRoute)
+
+
+# Described by OTLP, and of no use to the web app: it is not in the document.
+@router.post(PATH, include_in_schema=False)
+async def export_metrics(request: Request, asker: Asker) -> Response:
+    """Answered when what is kept of it is stored for good."""
+    door: Door = request.app.state.otlp
+    kind = _kind(request)
+    if kind not in (PROTOBUF, JSON):
+        raise ApiProblem(415, f"the body must be {PROTOBUF} or {JSON}, and say so in Content-Type")
+    body = await _body(request, LARGEST_JSON_BYTES if kind == JSON else LARGEST_BYTES)
+    if kind == JSON:
+        message = await run_in_threadpool(_from_json, body)
+        answer = await door.export_message(message, asker.key_id)
+        told = json_format.MessageToJson(ExportMetricsServiceResponse.FromString(answer), indent=None)
+        return Response(told, media_type=JSON)
+    return Response(await door.export(body, asker.key_id), media_type=PROTOBUF)
+
+
+def _kind(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _body(request: Request, largest: int) -> bytes:
+    """Unpacked."""
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > largest:
+        _too_large(largest)
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > largest:
+            _too_large(largest)
+    packed = request.headers.get("content-encoding", "").strip().lower()
+    if packed in ("", "identity"):
+        return bytes(body)
+    if packed != "gzip":
+        raise ApiProblem(415, "Content-Encoding may be gzip, or nothing")
+    return await run_in_threadpool(_unpacked, bytes(body), largest)
+
+
+def _unpacked(packed: bytes, largest: int) -> bytes:
+    found = bytearray()
+    while packed:
+        member = zlib.decompressobj(wbits=31)
+        try:
+            found += member.decompress(packed, largest + 1 - len(found))
+        except zlib.error as error:
+            raise Unreadable("the body is not what Content-Encoding says, gzip") from error
+        if len(found) > largest:
+            _too_large(largest)
+        if not member.eof:
+            raise Unreadable("the body ends before its gzip does")
+        packed = member.unused_data
+    return bytes(found)
+
+
+def _too_large(largest: int) -> NoReturn:
+    # The rest is not read; the connection cannot be used again.
+    raise ApiProblem(413, f"the body is larger than {largest >> 20} MiB unpacked", headers={"Connection": "close"})
+
+
+def _from_json(body: bytes) -> ExportMetricsServiceRequest:
+    try:
+        if body.lstrip()[:1] != b"{":
+            raise ValueError("it must be an object")
+        return json_format.Parse(body, ExportMetricsServiceRequest(), ignore_unknown_fields=True)
+    except (json_format.ParseError, ValueError, RecursionError) as error:
+        # It names the field; nothing of ours is in it.
+        raise Unreadable(f"this is no ExportMetricsServiceRequest in JSON: {str(error)[:200]}") from error
+
+
+def _status(request: Request, status: int, words: str, headers: dict[str, str] | None = None) -> Response:
+    """https://opentelemetry.io/docs/specs/otlp/#failures-1"""
+    metrics.OTLP_EXPORTS.labels("throttled" if status in (429, 503) else "refused").inc()
+    code = _CODES.get(status, 2)
+    if _kind(request) == JSON:
+        return Response(msgspec.json.encode({"code": code, "message": words}), status, headers, JSON)
+    told = Status(code=code, message=words)
+    if status == HTTPStatus.BAD_REQUEST:
+        detail = AnyMessage()
+        detail.Pack(BadRequest(field_violations=[BadRequest.FieldViolation(field="body", description=words)]))
+        told.details.append(detail)
+    return Response(told.SerializeToString(), status, headers, PROTOBUF)
