@@ -24,18 +24,23 @@ from tocsin.collector.spool import Spool, Waiting
 from tocsin.lib.authorities import default_ca_file
 from tocsin.v1 import collection_pb2 as pb
 
-ACK_S: Final = 30.0
-"""An aggregator that takes ticks and acknowledges none for so long hangs."""
-PAUSES_S: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
-REFUSED_S: Final = 60.0
-"""A key that is wrong is not right a second later."""
 LONGEST_S: Final = 600.0
 """The aggregator's wish to be left alone is honoured up to this."""
 FLUSH_S: Final = 3.0
-DOUBTS: Final = 3
-"""After so many refusals of what was sent ticks go one by one, to find the one it is about."""
-DOUBT_S: Final = 2.0
-"""An answer to the Hello alone comes within this."""
+
+
+class Patience(NamedTuple):
+    ack_s: float = 30.0
+    """An aggregator that takes ticks and acknowledges none for so long hangs."""
+    pauses_s: tuple[float, ...] = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
+    """After the first failure, the second …; each is cut by up to a half, by chance."""
+    refused_s: float = 60.0
+    """A key that is wrong is not right a second later."""
+    doubt_s: float = 2.0
+    """A refusal of the key, or of the Hello, comes within this."""
+
+
+PATIENCE: Final = Patience()
 
 _UNDER_WAY: Final = 1000
 """Ticks sent and not yet acknowledged, at most."""
@@ -94,10 +99,14 @@ _TROUBLES: Final = {
 
 
 class _Ended(Exception):
-    """The stream is over. ``pause_s`` is what the aggregator asked for; None: nothing."""
+    """The stream is over. ``pause_s`` is what the aggregator asked for; None: nothing. ``is_blurred``: it ended while
+    something was being written, and then the library does not tell what the aggregator said."""
 
-    def __init__(self, trouble: _Trouble, reason: str, pause_s: float | None = None) -> None:
+    def __init__(
+        self, trouble: _Trouble, reason: str, pause_s: float | None = None, *, is_blurred: bool = False
+    ) -> None:
         super().__init__(reason)
+        self.is_blurred = is_blurred
         self.trouble = trouble
         self.reason = reason
         self.pause_s = pause_s
@@ -110,13 +119,23 @@ class _Renewed(Exception):
 class Link:
     """``hello`` makes the first report of each stream. Used on one event loop, but for ``news``."""
 
-    def __init__(self, address: Address, *, key: str, hello: Callable[[], pb.Report], spool: Spool, log: Log) -> None:
+    def __init__(
+        self,
+        address: Address,
+        *,
+        key: str,
+        hello: Callable[[], pb.Report],
+        spool: Spool,
+        log: Log,
+        patience: Patience = PATIENCE,
+    ) -> None:
         """Raises OSError for an authority's file that cannot be read."""
         self._address = address
         self._metadata = (("authorization", f"Bearer {key}"),)
         self._hello = hello
         self._spool = spool
         self._log = log
+        self._patience = patience
         self._credentials: grpc.ChannelCredentials | None = None
         if address.tls:
             authority = address.authority_file or default_ca_file()
@@ -132,14 +151,19 @@ class Link:
         """Whether it can be reached has been found out for the first time."""
         self._failures = 0
         """Since the aggregator acknowledged something."""
-        self._doubts = 0
-        """Times that it refused what was sent, since then."""
+        self._careful = False
+        """The next stream goes step by step, to find out what is refused: the key, the Hello, or one tick."""
         self._talk: _Talk | None = None
         """The stream, while there is one."""
 
     @property
     def is_up(self) -> bool:
         return self.known.is_set() and self._trouble is None
+
+    @property
+    def trouble(self) -> str:
+        """What is the matter, and what to do about it."""
+        return (self._trouble or _Trouble.CUT_OFF).value
 
     def news(self) -> None:
         """There is something to send. From any thread; after the loop has ended it does nothing."""
@@ -164,11 +188,14 @@ class Link:
             except _Ended as ended:
                 if self._stopping.is_set():
                     return
+                if ended.is_blurred and not self._careful:
+                    self._careful = True
+                    continue
                 self._found(ended.trouble, ended.reason)
                 pause_s = self._pause_s(ended)
             except OSError as error:
                 self._found(_Trouble.CUT_OFF, str(error))
-                pause_s = PAUSES_S[-1]
+                pause_s = self._patience.pauses_s[-1]
             else:
                 continue
             with suppress(TimeoutError):
@@ -216,7 +243,7 @@ class Link:
                     self._take(talk, receipt)
         except TimeoutError:
             if not self._stopping.is_set():
-                raise _Ended(_Trouble.CUT_OFF, f"it acknowledges nothing for {ACK_S:g} s") from None
+                raise _Ended(_Trouble.CUT_OFF, f"it acknowledges nothing for {self._patience.ack_s:g} s") from None
         except grpc.aio.AioRpcError as error:
             raise _in_plain_words(error) from error
         else:
@@ -228,7 +255,7 @@ class Link:
         self._found(None, "")
         through = talk.acknowledged(receipt.boot_id, receipt.acked_seq)
         if through:
-            self._failures = self._doubts = 0
+            self._failures, self._careful = 0, False
             self._spool.done(through)
         self._watch(talk)
         if receipt.retry_after_s > 0:
@@ -239,22 +266,22 @@ class Link:
         """What is under way is to be acknowledged within its time; where nothing is, nothing is waited for."""
         if talk.deadline is None:
             return
-        limit_s = FLUSH_S if self._stopping.is_set() else ACK_S
+        limit_s = FLUSH_S if self._stopping.is_set() else self._patience.ack_s
         talk.deadline.reschedule(self._loop.time() + limit_s if talk.under_way or self._stopping.is_set() else None)
 
     async def _send(self, talk: _Talk) -> None:
         """What ends the stream is found by whoever receives."""
         with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            careful = self._careful
+            if careful:
+                await asyncio.sleep(self._patience.doubt_s)
             await talk.call.write(self._hello())
-            most = _UNDER_WAY
-            if self._doubts >= DOUBTS:
-                await asyncio.sleep(DOUBT_S)
-                most = 1
+            if careful:
+                await asyncio.sleep(self._patience.doubt_s)
             while talk.layouts <= _LAYOUTS:
                 self._news.clear()
                 talk.room.clear()
-                if self._doubts < DOUBTS:
-                    most = _UNDER_WAY
+                most = 1 if self._careful else _UNDER_WAY
                 room = most - len(talk.under_way)
                 waiting = (
                     self._spool.after(talk.sent, most=min(room, _AT_ONCE), most_bytes=_AT_ONCE_BYTES) if room else []
@@ -296,15 +323,14 @@ class Link:
     # ── when it fails ─────────────────────────────────────────────────────────────────────────────
 
     def _doubt(self, talk: _Talk, ended: _Ended) -> None:
-        """Of ticks that are refused again and again the one it is about is given up, so that the rest gets through."""
-        if ended.trouble is not _Trouble.DOUBTED:
+        """A tick that is refused when it is sent alone is given up, so that the rest gets through."""
+        if ended.trouble is not _Trouble.DOUBTED or not talk.under_way:
             return
-        if self._doubts >= DOUBTS and len(talk.under_way) == 1:
+        if self._careful and len(talk.under_way) == 1:
             self._log.error("the aggregator refuses a tick; it is given up", reason=ended.reason)
             self._spool.done(talk.under_way[0].number)
             self._failures = 0
-        elif talk.under_way:
-            self._doubts += 1
+        self._careful = True
 
     def _found(self, trouble: _Trouble | None, reason: str) -> None:
         before, self._trouble, self.reason = self._trouble, trouble, reason
@@ -319,13 +345,14 @@ class Link:
 
     def _pause_s(self, ended: _Ended) -> float:
         """Grows with each failure; a thousand machines do not come back in one moment."""
-        pause_s = PAUSES_S[min(self._failures, len(PAUSES_S) - 1)]
+        pauses_s = self._patience.pauses_s
+        pause_s = pauses_s[min(self._failures, len(pauses_s) - 1)]
         self._failures += 1
         if ended.pause_s is not None:
             pause_s = ended.pause_s  # not before
             return pause_s * (1 + _chance() / 4)
-        if ended.trouble in (_Trouble.REFUSED, _Trouble.FOREIGN, _Trouble.TAKEN):
-            pause_s = REFUSED_S
+        if ended.trouble in (_Trouble.REFUSED, _Trouble.FOREIGN):
+            pause_s = self._patience.refused_s
         return pause_s * (0.5 + _chance() / 2)
 
 
@@ -372,7 +399,8 @@ def _in_plain_words(error: grpc.aio.AioRpcError) -> _Ended:
     for name, value in error.trailing_metadata() or ():
         if name == _PUSHBACK and str(value).isdigit():
             pause_s = min(int(value) / 1000, LONGEST_S)
-    return _Ended(_TROUBLES.get(code, _Trouble.CUT_OFF), reason, pause_s)
+    is_blurred = code is _Code.INTERNAL and "from Core" in details
+    return _Ended(_TROUBLES.get(code, _Trouble.CUT_OFF), reason, pause_s, is_blurred=is_blurred)
 
 
 def _chance() -> float:

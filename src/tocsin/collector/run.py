@@ -134,7 +134,7 @@ async def _say(
     place = str(_directory(options)) if spool.is_on_disk else "memory"
     log.info(
         f"collecting every {options.every_s:g} s",
-        aggregator=f"{where} takes ticks" if link.is_up else f"{where} cannot be reached: {link.reason or 'no answer'}",
+        aggregator=f"{where} takes ticks" if link.is_up else f"{where}: {link.trouble} ({link.reason or 'no answer'})",
         machine=options.name,
         id=options.machine_id,
         sensors=", ".join(ticker.present),

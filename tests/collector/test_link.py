@@ -1,0 +1,279 @@
+"""What waits reaches the aggregator once, in order, whatever happens on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+import trustme
+
+from tests.collector.aggregator import Aggregator, acknowledge
+from tests.collector.conftest import Said
+from tests.running import free_port
+from tocsin.collector.link import Address, Link, Patience
+from tocsin.collector.messages import hello, layout_bytes
+from tocsin.collector.spool import Spool
+from tocsin.collector.ticks import Form
+from tocsin.core.samples import Layout, Series
+from tocsin.v1 import collection_pb2 as pb
+
+SOON = Patience(ack_s=30.0, pauses_s=(0.02, 0.05, 0.1), refused_s=0.1, doubt_s=0.1)
+LAYOUT = layout_bytes(Form(Layout((Series("system.uptime", (), "s"),)), (0,)))
+OTHER = layout_bytes(Form(Layout((Series("b"), Series("c", (), "By", "counter"))), (0, 77)))
+
+
+def tick(seq: int, *values: float, boot_id: str = "boot") -> bytes:
+    packed = struct.pack(f"<{len(values)}d", *values)
+    return pb.Tick(boot_id=boot_id, seq=seq, at_ms=1_700_000_000_000 + seq, values=packed).SerializeToString()
+
+
+class Sender:
+    """A spool and a link that empties it."""
+
+    def __init__(self, spool: Spool, link: Link) -> None:
+        self.spool = spool
+        self.link = link
+        self.seq = 0
+
+    def put(self, count: int = 1, *, layout: bytes = LAYOUT, boot_id: str = "boot") -> None:
+        values = (1.0,) if layout == LAYOUT else (1.0, 2.0)
+        for _ in range(count):
+            self.seq += 1
+            self.spool.append(layout, tick(self.seq, *values, boot_id=boot_id))
+        self.link.news()
+
+    async def until(self, look: Callable[[], object]) -> None:
+        async with asyncio.timeout(40):
+            while not look():  # noqa: ASYNC110 - a server's thread changes what is looked at
+                await asyncio.sleep(0.01)
+
+    async def empty(self) -> None:
+        await self.until(lambda: not len(self.spool))
+
+
+@asynccontextmanager
+async def sending(
+    place: Path,
+    said: Said,
+    address: Address | str,
+    *,
+    key: str = "tcs_right",
+    patience: Patience = SOON,
+) -> AsyncIterator[Sender]:
+    spool = Spool(place / "spool", bound_bytes=64 << 20, log=said)
+    link = Link(
+        address if isinstance(address, Address) else Address(address, False),
+        key=key,
+        hello=lambda: hello(
+            machine_id="m", boot_id="boot", name="n", version="0", every_s=5, facts={"a": "b"}, tags=["t"], now_ms=1
+        ),
+        spool=spool,
+        log=said,
+        patience=patience,
+    )
+    async with asyncio.TaskGroup() as group:
+        group.create_task(link.run())
+        yield Sender(spool, link)
+        link.stop()
+    spool.close()
+
+
+async def test_hello_layout_ticks(tmp_path: Path, said: Said, aggregator: Aggregator) -> None:
+    async with sending(tmp_path, said, aggregator.address) as sender:
+        before_ms = time.time_ns() // 1_000_000
+        sender.put(3)
+        sender.put(2, layout=OTHER)
+        sender.put(1)
+        await sender.empty()
+    (said_hello,) = aggregator.hellos
+    assert (said_hello.machine_id, said_hello.every_ms, dict(said_hello.facts)) == ("m", 5000, {"a": "b"})
+    assert list(said_hello.tags) == ["t"]
+    assert [(one.id, len(one.series)) for one in aggregator.layouts] == [(1, 1), (2, 2), (3, 1)]
+    assert aggregator.layouts[1].series[1].kind == pb.KIND_COUNTER
+    assert aggregator.layouts[1].series[1].start_ms == 77
+    assert aggregator.arrived == [("boot", seq) for seq in range(1, 7)]
+    assert aggregator.ticks["boot", 4] == {"b": 1, "c": 2}
+    assert all(before_ms <= message.sent_at_ms for message in aggregator.messages.values())
+
+
+async def test_many_layouts_are_taken_to_another_stream(tmp_path: Path, said: Said, aggregator: Aggregator) -> None:
+    async with sending(tmp_path, said, aggregator.address) as sender:
+        for number in range(50):
+            sender.put(1, layout=(LAYOUT, OTHER)[number % 2])
+        await sender.empty()
+    assert aggregator.arrived == [("boot", seq) for seq in range(1, 51)]
+    assert len(aggregator.hellos) > 1
+    assert not [level for level, _, _ in said.lines if level != "info"]
+
+
+async def test_away_and_back_nothing_is_lost_or_sent_twice(tmp_path: Path, said: Said, aggregator: Aggregator) -> None:
+    async with sending(tmp_path, said, aggregator.address) as sender:
+        sender.put(10)
+        await sender.empty()
+        aggregator.stop()
+        sender.put(2_000)
+        await sender.until(lambda: not sender.link.is_up)
+        assert len(sender.spool) == 2_000
+        aggregator.start()
+        await sender.empty()
+    assert aggregator.arrived == [("boot", seq) for seq in range(1, 2_011)]
+    assert said.events == [
+        "the aggregator cannot be reached; ticks wait",
+        "the aggregator answers again",
+    ]
+
+
+async def test_what_was_not_acknowledged_is_sent_again(tmp_path: Path, said: Said, aggregator: Aggregator) -> None:
+    """The aggregator ends the stream in the middle, again and again."""
+
+    def take(one: pb.Tick, context: grpc.ServicerContext) -> pb.Receipt | None:
+        if len(aggregator.arrived) % 7 == 0:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "going away")
+        return acknowledge(one, context)
+
+    aggregator.take = take
+    async with sending(tmp_path, said, aggregator.address) as sender:
+        sender.put(30)
+        await sender.empty()
+    assert set(aggregator.arrived) == {("boot", seq) for seq in range(1, 31)}
+    first_times = list(dict.fromkeys(aggregator.arrived))
+    assert first_times == sorted(first_times)
+
+
+async def test_ticks_of_an_earlier_boot_go_first(tmp_path: Path, said: Said, aggregator: Aggregator) -> None:
+    async with sending(tmp_path, said, aggregator.address) as sender:
+        sender.put(5, boot_id="before")
+        sender.seq = 0
+        sender.put(5)
+        await sender.empty()
+    assert aggregator.arrived == [(boot, seq) for boot in ("before", "boot") for seq in range(1, 6)]
+
+
+async def test_an_overloaded_aggregator_is_left_alone(tmp_path: Path, said: Said, aggregator: Aggregator) -> None:
+    asked_at: list[float] = []
+
+    def take(one: pb.Tick, context: grpc.ServicerContext) -> pb.Receipt | None:
+        asked_at.append(time.monotonic())
+        return pb.Receipt(retry_after_s=0.5) if len(asked_at) == 1 else acknowledge(one, context)
+
+    aggregator.take = take
+    async with sending(tmp_path, said, aggregator.address) as sender:
+        sender.put(1)
+        await sender.empty()
+    assert asked_at[1] - asked_at[0] >= 0.5
+    assert aggregator.arrived == [("boot", 1), ("boot", 1)]
+
+
+async def test_a_wrong_key_is_said_with_what_to_do_and_tried_again(
+    tmp_path: Path, said: Said, aggregator: Aggregator
+) -> None:
+    async with sending(tmp_path, said, aggregator.address, key="tcs_new") as sender:
+        sender.put(3)
+        await sender.until(lambda: len(aggregator.hellos) > 2)
+        assert "unknown or revoked" in sender.link.reason
+        aggregator.key = "tcs_new"
+        await sender.empty()
+    refusals = [event for event in said.events if "refuses this key" in event]
+    assert len(refusals) <= 1  # the first is told by whoever says what can be reached
+    assert aggregator.arrived == [("boot", 1), ("boot", 2), ("boot", 3)]
+
+
+async def test_an_aggregator_that_takes_and_acknowledges_nothing(
+    tmp_path: Path, said: Said, aggregator: Aggregator
+) -> None:
+    aggregator.take = lambda one, context: None
+    async with sending(tmp_path, said, aggregator.address, patience=SOON._replace(ack_s=0.3)) as sender:
+        sender.put(2)
+        await sender.until(lambda: len(aggregator.hellos) > 1)
+        assert "acknowledges nothing" in sender.link.reason
+        aggregator.take = acknowledge
+        await sender.empty()
+
+
+async def test_a_tick_that_is_refused_for_good_is_given_up_alone(
+    tmp_path: Path, said: Said, aggregator: Aggregator
+) -> None:
+    def take(one: pb.Tick, context: grpc.ServicerContext) -> pb.Receipt | None:
+        if one.seq == 4:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "tick.at_ms: makes no sense")
+        return acknowledge(one, context)
+
+    aggregator.take = take
+    async with sending(tmp_path, said, aggregator.address) as sender:
+        sender.put(8)
+        await sender.empty()
+    assert set(aggregator.arrived) == {("boot", seq) for seq in range(1, 9)}
+    ((level, _, fields),) = [line for line in said.lines if line[1] == "the aggregator refuses a tick; it is given up"]
+    assert level == "error"
+    assert "tick.at_ms" in str(fields["reason"])
+
+
+async def test_a_hello_that_is_refused_costs_no_tick(tmp_path: Path, said: Said) -> None:
+    refusing = Aggregator()
+    refused = 0
+
+    def refuse(reports: object, context: grpc.ServicerContext) -> object:
+        nonlocal refused
+        refused += 1
+        context.abort(grpc.StatusCode.INVALID_ARGUMENT, "hello.name: is too long")
+
+    refusing._stream = refuse  # type: ignore[method-assign, assignment]
+    refusing.start()
+    async with sending(tmp_path, said, refusing.address) as sender:
+        sender.put(5)
+        await sender.until(lambda: refused > 6)
+        assert len(sender.spool) == 5
+        refusing.stop()
+
+
+async def test_what_is_no_aggregator_is_said(tmp_path: Path, said: Said) -> None:
+    server = grpc.aio.server()
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with sending(tmp_path, said, f"127.0.0.1:{port}") as sender:
+        sender.put(1)
+        await sender.until(sender.link.known.is_set)
+        assert not sender.link.is_up
+        assert sender.link.reason
+    await server.stop(None)
+
+
+async def test_where_nobody_listens_it_ends_at_once(tmp_path: Path, said: Said) -> None:
+    async with sending(tmp_path, said, f"127.0.0.1:{free_port()}") as sender:
+        sender.put(1)
+        await sender.until(sender.link.known.is_set)
+        assert "refused" in sender.link.reason.lower()
+        assert len(sender.spool) == 1
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+async def test_over_tls_with_an_authority_of_ones_own(tmp_path: Path, said: Said, authority: trustme.CA) -> None:
+    certificate = authority.issue_cert("127.0.0.1")
+    pair = certificate.private_key_pem.bytes(), certificate.cert_chain_pems[0].bytes()
+    secure = Aggregator(credentials=grpc.ssl_server_credentials([pair]))
+    secure.start()
+    trusted = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(trusted))
+    async with sending(tmp_path / "a", said, Address(secure.address, True, trusted)) as sender:
+        sender.put(2)
+        await sender.empty()
+    assert len(secure.arrived) == 2
+    other = tmp_path / "other.pem"
+    trustme.CA().cert_pem.write_to_path(str(other))
+    async with sending(tmp_path / "b", said, Address(secure.address, True, other)) as sender:
+        sender.put(1)
+        await sender.until(sender.link.known.is_set)
+        assert not sender.link.is_up
+        assert len(sender.spool) == 1
+    assert len(secure.arrived) == 2
+    secure.stop()

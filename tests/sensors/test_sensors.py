@@ -1,0 +1,209 @@
+"""Each sensor reads what the kernel writes, from a root of its own, and makes nothing up."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.sensors.host import make_host, put, put_process, read
+from tocsin.sensors import SENSORS
+from tocsin.sensors.base import Absent, Host
+from tocsin.sensors.facts import facts
+
+SECOND = os.sysconf("SC_CLK_TCK")
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return make_host(tmp_path)
+
+
+def test_cpu(host: Host) -> None:
+    assert read(host, "cpu") == {
+        "system.cpu.time{cpu.mode=user}": 100 / SECOND,
+        "system.cpu.time{cpu.mode=nice}": 20 / SECOND,
+        "system.cpu.time{cpu.mode=system}": 300 / SECOND,
+        "system.cpu.time{cpu.mode=idle}": 4000 / SECOND,
+        "system.cpu.time{cpu.mode=iowait}": 50 / SECOND,
+        "system.cpu.time{cpu.mode=interrupt}": 13 / SECOND,
+        "system.cpu.time{cpu.mode=steal}": 8 / SECOND,
+        "system.cpu.time{cpu.logical_number=0,cpu.mode=idle}": 2500 / SECOND,
+        "system.cpu.time{cpu.logical_number=1,cpu.mode=idle}": 1500 / SECOND,
+        "system.cpu.logical.count": 2,
+    }
+
+
+def test_idle_time_that_steps_back_is_no_reset(host: Host, tmp_path: Path) -> None:
+    sensor = SENSORS["cpu"].open(host)
+    before = sensor.read().values
+    text = (tmp_path / "proc/stat").read_text().replace(" 4000 ", " 3999 ")
+    (tmp_path / "proc/stat").write_text(text)
+    assert sensor.read().values == before
+
+
+def test_load_and_uptime(host: Host) -> None:
+    assert read(host, "load") == {
+        "system.cpu.load_average.1m": 0.52,
+        "system.cpu.load_average.5m": 1.25,
+        "system.cpu.load_average.15m": 2.0,
+    }
+    assert read(host, "uptime") == {"system.uptime": 12345.67}
+
+
+def test_memory_adds_up(host: Host) -> None:
+    found = read(host, "memory")
+    assert found.pop("system.memory.limit") == 1000 * 1024
+    assert found.pop("system.linux.memory.available") == 600 * 1024
+    assert found == {
+        f"system.memory.usage{{system.memory.state={state}}}": kib * 1024
+        for state, kib in {"used": 350, "free": 200, "cached": 400, "buffers": 50}.items()
+    }
+    assert sum(found.values()) == 1000 * 1024
+
+
+def test_swap_is_there_or_is_not(host: Host, tmp_path: Path) -> None:
+    assert read(host, "swap") == {
+        "system.paging.usage{system.paging.state=used}": 100 * 1024,
+        "system.paging.usage{system.paging.state=free}": 400 * 1024,
+    }
+    put(tmp_path, "proc/meminfo", "MemTotal: 1 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\n")
+    with pytest.raises(Absent, match="no swap"):
+        SENSORS["swap"].open(host)
+
+
+def test_disks_that_consist_of_no_others(host: Host) -> None:
+    assert read(host, "disks") == {
+        "system.disk.io{disk.io.direction=read,system.device=nvme0n1}": 2000 * 512,
+        "system.disk.io{disk.io.direction=write,system.device=nvme0n1}": 4000 * 512,
+        "system.disk.operations{disk.io.direction=read,system.device=nvme0n1}": 10,
+        "system.disk.operations{disk.io.direction=write,system.device=nvme0n1}": 20,
+        "system.disk.io_time{system.device=nvme0n1}": 1.5,
+    }
+
+
+def test_interfaces_whose_traffic_is_their_own(host: Host) -> None:
+    found = read(host, "network")
+    assert {label.split("network.interface.name=")[1].split(",")[0] for label in found} == {"eth0"}
+    of = "network.interface.name=eth0,network.io.direction"
+    assert found[f"system.network.io{{{of}=receive}}"] == 1000
+    assert found[f"system.network.io{{{of}=transmit}}"] == 2000
+    assert found[f"system.network.errors{{{of}=receive}}"] == 1
+    assert found[f"system.network.errors{{{of}=transmit}}"] == 3
+    assert found[f"system.network.packet.dropped{{{of}=receive}}"] == 2
+    assert found[f"system.network.packet.dropped{{{of}=transmit}}"] == 4
+
+
+def test_filesystems_that_hold_data_each_once(host: Host, tmp_path: Path) -> None:
+    found = read(host, "filesystems")
+    assert len(found) == 6
+    label = (
+        "system.filesystem.usage{system.device=/dev/sdb1,system.filesystem.mountpoint=/the data,"
+        "system.filesystem.state=used,system.filesystem.type=xfs}"
+    )
+    seen = os.statvfs(tmp_path / "the data")
+    assert 0 < found[label] <= seen.f_blocks * seen.f_frsize
+    with pytest.raises(Absent, match="another machine"):
+        SENSORS["network filesystems"].open(host)
+
+
+def test_a_file_system_that_is_mounted_is_seen(host: Host, tmp_path: Path) -> None:
+    sensor = SENSORS["filesystems"].open(host)
+    assert len(sensor.read().values) == 6
+    mounts = tmp_path / "proc/1/mounts"
+    with mounts.open("a") as table:
+        table.write("/dev/sdc1 /var btrfs rw 0 0\nserver:/export /var/lib nfs4 rw 0 0\n")
+    assert len(sensor.read().values) == 9
+    assert len(SENSORS["network filesystems"].open(host).read().values) == 3
+
+
+def test_processes_by_what_they_take(host: Host, tmp_path: Path) -> None:
+    for pid in range(10, 20):
+        put_process(tmp_path, pid, f"idle-{pid}", used=5, pages=pid)
+    put_process(tmp_path, 50, "a (b) c", used=100, pages=1)
+    put_process(tmp_path, 51, "kept-short-by-t", used=0, pages=99, command=b"/usr/bin/kept-short-by-the-kernel\0-x\0")
+    sensor = SENSORS["processes"].open(host)
+    first = sensor.read()
+    assert [(series.label, value) for series, value in first.values.items()] == [("system.process.count", 12)]
+    assert first.processes is None
+    began = time.monotonic()
+    put_process(tmp_path, 50, "a (b) c", used=100 + SECOND, pages=1)
+    put_process(tmp_path, 12, "new", used=500, pages=1, started=900)
+    found = {process.pid: process for process in sensor.read().processes or []}
+    assert set(found) == {50, 51, 19, 18, 17, 16}
+    assert found[50].name == "a (b) c"
+    assert found[50].cpu >= 1 / (time.monotonic() - began + 5)
+    assert found[51].name == "kept-short-by-the-kernel"
+    assert found[51].memory_bytes == 99 * os.sysconf("SC_PAGESIZE")
+    assert found[51].user == ("root" if os.getuid() == 0 else str(os.getuid()))
+
+
+def test_names_of_processes_are_text_whatever_they_are(host: Host, tmp_path: Path) -> None:
+    put_process(tmp_path, 50, "<b>\udcff", used=1, pages=1)
+    sensor = SENSORS["processes"].open(host)
+    sensor.read()
+    (process,) = sensor.read().processes or []
+    assert process.name == "<b>\ufffd"
+
+
+def test_temperatures_and_fans(host: Host) -> None:
+    assert read(host, "temperatures") == {"hw.temperature{hw.id=coretemp/Package id 0}": 45.0}
+    assert read(host, "fans") == {"hw.fan.speed{hw.id=nct6775/fan2}": 1200.0}
+
+
+def test_chips_of_one_name_are_told_apart(host: Host, tmp_path: Path) -> None:
+    for number in (2, 3):
+        put(tmp_path, f"sys/class/hwmon/hwmon{number}/name", "nvme\n")
+        put(tmp_path, f"sys/class/hwmon/hwmon{number}/temp1_input", f"{number}0000\n")
+        (tmp_path / f"sys/devices/nvme{number}").mkdir(parents=True)
+        (tmp_path / f"sys/class/hwmon/hwmon{number}/device").symlink_to(tmp_path / f"sys/devices/nvme{number}")
+    found = read(host, "temperatures")
+    assert found["hw.temperature{hw.id=nvme-nvme2/temp1}"] == 20
+    assert found["hw.temperature{hw.id=nvme-nvme3/temp1}"] == 30
+
+
+def test_thermal_zones_where_no_chip_tells(tmp_path: Path) -> None:
+    put(tmp_path, "sys/class/thermal/thermal_zone0/type", "cpu-thermal\n")
+    put(tmp_path, "sys/class/thermal/thermal_zone0/temp", "51234\n")
+    assert read(Host(tmp_path), "temperatures") == {"hw.temperature{hw.id=cpu-thermal}": 51.234}
+
+
+@pytest.mark.parametrize("name", SENSORS)
+def test_what_a_host_has_not_is_said(tmp_path: Path, name: str) -> None:
+    (tmp_path / "proc").mkdir()
+    with pytest.raises(Absent, match="no "):
+        SENSORS[name].open(Host(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["cpu", "load", "memory", "uptime", "disks", "network"])
+def test_what_makes_no_sense_is_an_error_and_no_number(host: Host, tmp_path: Path, name: str) -> None:
+    for file in ("stat", "loadavg", "meminfo", "uptime", "diskstats"):
+        put(tmp_path, f"proc/{file}", "cpu a b\n1 2 x y\nMemTotal: many kB\n")
+    put(tmp_path, "proc/1/net/dev", "\n\neth0: 1 2 3\n")
+    with pytest.raises((ValueError, IndexError, Absent)):
+        SENSORS[name].open(host).read()
+
+
+def test_facts(host: Host) -> None:
+    found = facts(host, "oslo-1")
+    assert found["host.name"] == "oslo-1"
+    assert found["host.cpu.model.name"] == "AMD EPYC 7B13"
+    assert found["os.description"] == "Debian GNU/Linux 12 (bookworm)"
+    assert found["os.type"] == "linux"
+    assert found["os.kernel.release"] == os.uname().release
+
+
+def test_this_very_host() -> None:
+    """Every sensor gives numbers of the real kernel, or says that there is nothing of the kind."""
+    for kind in SENSORS.values():
+        try:
+            sensor = kind.open(Host())
+        except Absent:
+            continue
+        first, second = sensor.read().values, sensor.read().values
+        assert first
+        assert all(value == value and value >= -100 for value in second.values())
+        assert all(second[series] >= value for series, value in first.items() if series.kind == "counter")
+        assert all(list(dict(series.attributes)) == sorted(dict(series.attributes)) for series in first)
