@@ -33,6 +33,7 @@ from tocsin.api.guard import SECURITY_SCHEMES
 from tocsin.api.limits import BodyLimit
 from tocsin.api.live import LiveView
 from tocsin.api.problems import MEDIA_TYPE, answer_problems
+from tocsin.api.relay import relaying
 from tocsin.api.signing_in import SigningIn
 from tocsin.api.trying import Bench
 from tocsin.health import Readiness
@@ -137,6 +138,8 @@ def _lifespan(context: ApiContext) -> Callable[[FastAPI], Any]:
             network = await running.enter_async_context(context.network())
             app.state.bench = Bench(network, context)
             app.state.live = await running.enter_async_context(LiveView.open(context))
+            if context.edge is not None:
+                await running.enter_async_context(relaying(app.state.live, context.edge))
             yield
 
     return lifespan

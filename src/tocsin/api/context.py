@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import tocsin
 from tocsin.bus.base import Bus
@@ -18,6 +19,15 @@ from tocsin.store.engine import Store
 from tocsin.store.sealing import Kept
 
 PACKAGED_WEB_APP = Path(tocsin.__file__).parent / "web"
+
+
+class Edge(NamedTuple):
+    """The public relay that is fed from here."""
+
+    url: str
+    key: str
+    fields: tuple[str, ...]
+    """What it is given, of ``edge.fields``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,5 +49,6 @@ class ApiContext:
     """The process's own; None: the API has one for itself."""
     kept: Kept = field(default_factory=Kept)
     """How long samples of machines are."""
+    edge: Edge | None = None
     web_dir: Path = field(default=PACKAGED_WEB_APP)
     """The built web app."""

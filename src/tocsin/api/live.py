@@ -153,6 +153,11 @@ class LiveView:
         """While the database cannot be asked."""
         return bool(self._stalled)
 
+    def slug_of(self, target_id: int) -> str | None:
+        """What a target is called in addresses; None for one that is not there."""
+        standing = self._picture.standings.get(target_id)
+        return None if standing is None else standing.slug
+
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[Watcher | None]:
         """A watcher whose first message is the whole; None when there are too many."""

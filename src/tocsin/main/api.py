@@ -7,11 +7,13 @@ from contextlib import AbstractAsyncContextManager
 import uvicorn
 
 from tocsin.api.app import create_app
-from tocsin.api.context import ApiContext
+from tocsin.api.context import ApiContext, Edge
+from tocsin.edge import fields
 from tocsin.main import ROLES
 from tocsin.main.ends import Ends
 from tocsin.main.house import House
 from tocsin.main.server import serving
+from tocsin.settings import Settings
 
 
 def start(house: House, ends: Ends) -> AbstractAsyncContextManager[None]:
@@ -29,6 +31,7 @@ def start(house: House, ends: Ends) -> AbstractAsyncContextManager[None]:
             metrics_public=house.settings.metrics_public,
             intake=house.intake,
             kept=house.kept,
+            edge=_edge(house.settings),
         )
     )
     config = uvicorn.Config(
@@ -41,3 +44,9 @@ def start(house: House, ends: Ends) -> AbstractAsyncContextManager[None]:
         timeout_graceful_shutdown=1,
     )
     return serving(config, house.listener, ends.of("web"), stop_s=ROLES["api"].stop_s)
+
+
+def _edge(settings: Settings) -> Edge | None:
+    if not settings.edge_url or settings.edge_key is None:
+        return None
+    return Edge(settings.edge_url, settings.edge_key.get_secret_value(), settings.edge_fields or fields.SAFE)
