@@ -14,6 +14,7 @@ from tocsin.core.decide import Policy, State
 from tocsin.core.outcome import REACHABLE, Outcome, Result, StateKey, Subject
 from tocsin.core.target import TARGET
 from tocsin.home import DatabaseHome, Introduction
+from tocsin.intake import Intake
 from tocsin.lib.clock import SYSTEM_CLOCK, Clock
 from tocsin.lib.vault import Vault
 from tocsin.pipeline import Entry, Pipeline
@@ -37,6 +38,7 @@ class Centre:
         self.vault = Vault(SECRET_KEY)
         self.bus = MemoryBus()
         self.pipeline = Pipeline(self.store, self.bus, clock)
+        self.intake = Intake(self.store, self.pipeline, self.bus, clock)
         self.port = 0
         self.key = self.make_key("probe")
 
@@ -75,6 +77,7 @@ class Centre:
             clock=self.clock,
             homes=self.home if homes is None else homes,  # type: ignore[arg-type]
             policies=targets.policies_at,
+            intake=self.intake,
             settings=AggregatorSettings("127.0.0.1", self.port, certificate_file, key_file),
         )
         begun = threading.Event()

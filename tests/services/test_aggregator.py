@@ -26,7 +26,8 @@ from tocsin.core.outcome import Result
 from tocsin.home import DatabaseHome, IdentityInUse, Introduction, Lease, TargetChanges
 from tocsin.lib import metrics
 from tocsin.pipeline import Entry, Settled
-from tocsin.services.aggregator import CALLS_PER_MINUTE, CannotListen
+from tocsin.services.aggregator import CannotListen
+from tocsin.services.aggregator.doorkeeper import CALLS_PER_MINUTE
 from tocsin.services.worker.link import Link, Unreachable
 from tocsin.store.engine import StoreUnavailable
 from tocsin.store.tables import workers
@@ -209,7 +210,7 @@ def test_the_use_of_a_key_is_noted(centre: Centre, call: Caller) -> None:
 
 def test_one_key_makes_so_many_calls_a_minute(centre: Centre, monkeypatch: pytest.MonkeyPatch) -> None:
     assert CALLS_PER_MINUTE >= 100 * 30  # a hundred workers that renew every two seconds
-    monkeypatch.setattr("tocsin.services.aggregator.CALLS_PER_MINUTE", 3)
+    monkeypatch.setattr("tocsin.services.aggregator.doorkeeper.CALLS_PER_MINUTE", 3)
     with centre.serving():
         caller = Caller(centre.port, centre.key)
         for _ in range(3):
@@ -422,7 +423,7 @@ def test_old_batches_go_one_at_a_time_and_fresh_ones_pass_them(centre: Centre) -
 
 
 def test_more_batches_than_can_wait_are_sent_away_for_a_while(centre: Centre, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tocsin.services.aggregator.MOST_WAITING", 1)
+    monkeypatch.setattr("tocsin.services.aggregator.probing.MOST_WAITING", 1)
     target_id = centre.add()
     now_ms = centre.home(ME).renew(ME, {}, first=True, steady=False).now_ms
     let = threading.Event()

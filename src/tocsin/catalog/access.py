@@ -202,6 +202,11 @@ def list_keys(conn: Connection, *, limit: int, after_id: int = 0) -> list[KeyRow
     return store_access.keys(conn, limit=limit, after_id=after_id)
 
 
+def live_keys(conn: Connection, ids: Collection[int]) -> set[int]:
+    """Those of these keys that are not revoked."""
+    return store_access.live_keys(conn, ids)
+
+
 def revoke_key(conn: Connection, key_id: int, *, now_ms: int) -> None:
     if not store_access.revoke_key(conn, key_id, at_ms=now_ms):
         raise NotFound(f"There is no key {key_id}.")

@@ -1,4 +1,4 @@
-"""The door for workers that do not reach the database."""
+"""The door for workers that do not reach the database, and for collectors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def start(house: House, ends: Ends) -> AsyncIterator[None]:
         except CannotListen as error:
             if not house.is_whole:
                 raise CannotStart(str(error)) from error
-            log.warning("workers far away cannot report", reason=str(error))
+            log.warning("workers far away and collectors cannot report", reason=str(error))
             await stop.wait()
 
     async with on_this_loop(run, ends.of("aggregator"), stop_s=ROLES["aggregator"].stop_s):
@@ -66,5 +66,6 @@ def _aggregator(house: House) -> Aggregator:
         clock=house.clock,
         homes=home,
         policies=targets.policies_at,
+        intake=house.intake,
         settings=AggregatorSettings(settings.host, settings.grpc_port, settings.grpc_cert, settings.grpc_key),
     )
