@@ -260,12 +260,14 @@ async def send(
     next_tick: Callable[[], int | None] | None = None,
     at_most: int = 500,
     again_s: float = 0.3,
+    look_s: float = 0.01,
 ) -> None:
     """Sends what the machine keeps, and what it makes meanwhile, until ``stop``; after an end of the stream again on a
     new one, everything that was not acknowledged from the beginning.
 
     ``next_tick`` is asked for the time of the next tick when there is nothing left to send, None: none yet; without it
-    the machine makes one every ``every_ms``, by the clock. No more than ``at_most`` wait for a receipt.
+    the machine makes one every ``every_ms``, by the clock. It looks every ``look_s`` whether there is something to
+    send. No more than ``at_most`` wait for a receipt.
     """
     while not stop.is_set():
         call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(METHOD)(metadata=metadata_of(key))
@@ -285,7 +287,7 @@ async def send(
         sent: set[int] = set()
         reading = asyncio.create_task(read(call, sent))
         try:
-            async for report in _reports(machine, stop, sent, reading, next_tick, at_most):
+            async for report in _reports(machine, stop, sent, reading, next_tick, at_most, look_s):
                 await call.write(report.SerializeToString())
             if not stop.is_set():
                 wait_s = await reading
@@ -306,6 +308,7 @@ async def _reports(
     reading: asyncio.Task[float],
     next_tick: Callable[[], int | None] | None,
     at_most: int,
+    look_s: float,
 ) -> AsyncIterator[pb.Report]:
     due_s = time.monotonic()
     yield machine.hello()
@@ -321,7 +324,7 @@ async def _reports(
             elif time.monotonic() >= due_s:
                 due_s, at_ms = due_s + machine.every_ms / 1000, _now_ms()
             if at_ms is None:
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(look_s)
                 continue
             waiting = machine.tick(at_ms).seq
         tick = machine.kept[waiting]

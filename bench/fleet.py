@@ -1,0 +1,324 @@
+"""What machines cost and how soon they are seen: simulated machines stream into a real Tocsin, browsers watch.
+
+    python -m bench.fleet rate      as fast as it goes into split services on PostgreSQL: ticks/s, CPU per tick
+    python -m bench.fleet live      1,000 machines every 5 s and 200 browsers: from the tick to the browser
+    python -m bench.fleet kill      500 machines for five minutes, the aggregator killed every 20 s: none lost
+
+Each machine has 100 series (tests.machines). Machines and browsers are processes of their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+import msgspec
+import numpy as np
+import psutil
+import uvloop
+from websockets.asyncio.client import connect
+
+from bench.figures import Figure
+from bench.stand import cores, pinned
+from tests.machines import METHOD, USUAL, SimulatedMachine, channel_to, metadata_of, send
+from tests.postgres import DURABLE, PrivateServer, start_private_server
+from tests.running import Installation, Split, running, started
+from tocsin.v1 import collection_pb2 as pb
+
+STREAMS_PER_CONNECTION: Final = 50
+WINDOW: Final = 400
+"""Ticks of a machine on their way."""
+LOOK_S: Final = 0.2
+"""So often each machine at ease looks whether its next tick is due: a thousand of them share a core."""
+LISTENING_BROWSERS: Final = 5
+"""Of the browsers, so many read every message; the others only take it."""
+
+
+# ── the machines, a process of their own ──────────────────────────────────────────────────────────────
+
+
+async def _rush(port: int, key: str, machines: int, seconds: float) -> dict[str, float]:
+    """Every machine sends what it has kept for a day, as fast as it is acknowledged."""
+    rng = np.random.default_rng(1)
+    vectors = [rng.random(len(USUAL)).cumsum().astype("<f8").tobytes() for _ in range(50)]
+    began_ms = time.time_ns() // 1_000_000 - 20 * 3_600_000
+    acked = 0
+    over_s = time.monotonic() + seconds
+
+    async def one(number: int, channel: grpc.aio.Channel) -> None:
+        nonlocal acked
+        machine = SimulatedMachine(f"machine-{number}", booted_ms=began_ms - 1000)
+        call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(METHOD)(metadata=metadata_of(key))
+        await call.write(machine.hello().SerializeToString())
+        await call.write(machine.layout_report().SerializeToString())
+        sent = taken = 0
+        room = asyncio.Event()
+
+        async def read() -> None:
+            nonlocal acked, taken
+            while isinstance(body := await call.read(), bytes):
+                receipt = pb.Receipt.FromString(body)
+                new = receipt.acked_seq - taken
+                if new > 0:
+                    acked, taken = acked + new, receipt.acked_seq
+                    room.set()
+
+        reading = asyncio.create_task(read())
+        while time.monotonic() < over_s:
+            if sent - taken >= WINDOW:
+                room.clear()
+                await asyncio.wait([asyncio.create_task(room.wait())], timeout=1)
+                continue
+            sent += 1
+            tick = pb.Tick(
+                boot_id=machine.boot_id,
+                seq=sent,
+                at_ms=began_ms + sent * 5000,
+                layout_id=1,
+                values=vectors[sent % len(vectors)],
+            )
+            await call.write(pb.Report(tick=tick).SerializeToString())
+        reading.cancel()
+        call.cancel()
+
+    channels = [channel_to(port) for _ in range(-(-machines // STREAMS_PER_CONNECTION))]
+    began_s = time.monotonic()
+    await asyncio.gather(*(one(number, channels[number // STREAMS_PER_CONNECTION]) for number in range(machines)))
+    return {"acked": acked, "seconds": time.monotonic() - began_s}
+
+
+async def _at_ease(port: int, key: str, machines: int, seconds: float) -> dict[str, float]:
+    """Every machine sends a tick every 5 s, spread evenly; what is not acknowledged is kept and sent again."""
+    stop = asyncio.Event()
+    channels = [channel_to(port) for _ in range(-(-machines // STREAMS_PER_CONNECTION))]
+    several = [SimulatedMachine(f"machine-{number}") for number in range(machines)]
+    over_s = time.monotonic() + seconds
+
+    def clockwork(machine: SimulatedMachine, number: int) -> Any:
+        due_s = time.monotonic() + number / machines * machine.every_ms / 1000
+
+        def next_tick() -> int | None:
+            nonlocal due_s
+            now_s = time.monotonic()
+            if now_s < due_s or now_s > over_s:
+                return None
+            due_s += machine.every_ms / 1000
+            return time.time_ns() // 1_000_000
+
+        return next_tick
+
+    sending = [
+        asyncio.create_task(
+            send(
+                machine,
+                channels[number // STREAMS_PER_CONNECTION],
+                key,
+                stop,
+                next_tick=clockwork(machine, number),
+                look_s=LOOK_S,
+            )
+        )
+        for number, machine in enumerate(several)
+    ]
+    patience_s = over_s + 120
+    await asyncio.sleep(max(0.0, over_s - time.monotonic()))
+    while any(one.kept for one in several) and time.monotonic() < patience_s:  # noqa: ASYNC110 - no event says so
+        await asyncio.sleep(0.2)
+    stop.set()
+    await asyncio.gather(*sending)
+    return {"made": sum(one.made for one in several), "kept": sum(len(one.kept) for one in several)}
+
+
+# ── the browsers, a process of their own ──────────────────────────────────────────────────────────────
+
+
+async def _watch(address: str, key: str, browsers: int, seconds: float) -> dict[str, float]:
+    """From the time of a tick to its arrival, of machines' first sight of each tick."""
+    late_ms: list[float] = []
+    taken = 0
+    over_s = time.monotonic() + seconds
+
+    async def one(number: int) -> None:
+        nonlocal taken
+        url = f"{address.replace('http', 'ws')}/ws"
+        async with connect(
+            url, additional_headers={"Authorization": f"Bearer {key}"}, max_size=None, proxy=None
+        ) as socket:
+            await socket.recv()
+            while (left_s := over_s - time.monotonic()) > 0:
+                try:
+                    async with asyncio.timeout(left_s):
+                        message = await socket.recv(decode=False)
+                except TimeoutError:
+                    return
+                taken += 1
+                if number < LISTENING_BROWSERS:
+                    now_ms = time.time_ns() / 1e6
+                    told = msgspec.json.decode(message).get("machines", ())
+                    late_ms.extend(now_ms - _ms(machine["last_seen"]) for machine in told)
+
+    await asyncio.gather(*(one(number) for number in range(browsers)))
+    p50, p99 = np.percentile(late_ms, [50, 99]) if late_ms else (float("nan"), float("nan"))
+    return {"seen": len(late_ms), "messages": taken, "p50_ms": float(p50), "p99_ms": float(p99)}
+
+
+def _ms(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp() * 1000
+
+
+_Part = Callable[[Any, str, int, float], Coroutine[Any, Any, dict[str, float]]]
+_PARTS: Final[dict[str, _Part]] = {"rush": _rush, "ease": _at_ease, "watch": _watch}
+
+
+@contextmanager
+def _part(name: str, where: object, key: str, number: int, seconds: float) -> Iterator[subprocess.Popen[bytes]]:
+    command = [*pinned(cores().others), sys.executable, "-m", "bench.fleet", "part", name, str(where), key]
+    started = subprocess.Popen(
+        [*command, str(number), str(seconds)], stdout=subprocess.PIPE, env={**os.environ, "GRPC_VERBOSITY": "NONE"}
+    )
+    try:
+        yield started
+    finally:
+        if started.poll() is None:
+            started.kill()
+        started.wait()
+
+
+def _said(part: subprocess.Popen[bytes]) -> dict[str, float]:
+    output, _ = part.communicate()
+    found: dict[str, float] = json.loads(output)
+    return found
+
+
+def _cpu_s(several: Sequence[psutil.Process]) -> float:
+    return sum(one.cpu_times().user + one.cpu_times().system for one in several)
+
+
+# ── what is measured ──────────────────────────────────────────────────────────────────────────────────
+
+
+def _ingest_key(installation: Installation) -> str:
+    made = installation.command("keys", "create", "fleet", "--scope", "ingest")
+    if made.returncode:
+        raise RuntimeError(made.stderr)
+    return made.stdout.strip()
+
+
+@contextmanager
+def _services() -> Iterator[tuple[Split, PrivateServer]]:
+    """What takes samples and shows them, on a PostgreSQL of its own with durable settings."""
+    with tempfile.TemporaryDirectory() as place:
+        server = start_private_server(DURABLE)
+        try:
+            url = server.create_database(migrated=False)
+            with started(Split(Path(place), url, roles={"api": 1, "aggregator": 1})) as services:
+                yield services, server
+        finally:
+            server.remove()
+
+
+def rate(machines: int, seconds: float) -> list[Figure]:
+    """The aggregator on one core; PostgreSQL and the machines on the other."""
+    with _services() as (services, postgresql):
+        key = _ingest_key(services)
+        aggregator = psutil.Process(services.of("aggregator")[0].popen.pid)
+        aggregator.cpu_affinity([cores().measured])
+        with _part("rush", services.grpc_port, key, machines, seconds) as part:
+            before = _cpu_s([aggregator]), _cpu_s(_family(postgresql))
+            said = _said(part)
+            own_s, server_s = _cpu_s([aggregator]) - before[0], _cpu_s(_family(postgresql)) - before[1]
+        stored = services.rows("SELECT count(*) FROM samples")[0][0]
+    acked = said["acked"]
+    print(f"{acked:,.0f} acknowledged, {stored:,} stored, aggregator at {own_s / said['seconds']:.2f} of a core")
+    return [
+        Figure("aggregator_ticks_per_s", acked / said["seconds"], "ticks/s"),
+        Figure("aggregator_ticks_per_core_s", acked / own_s, "ticks/s"),
+        Figure("aggregator_cpu_us_per_tick", own_s / acked * 1e6, "us"),
+        Figure("aggregator_postgresql_cpu_us_per_tick", server_s / acked * 1e6, "us"),
+    ]
+
+
+def _family(server: PrivateServer) -> list[psutil.Process]:
+    assert server.process is not None
+    parent = psutil.Process(server.process.pid)
+    return [parent, *parent.children(recursive=True)]
+
+
+def live(machines: int, browsers: int, seconds: float) -> list[Figure]:
+    with tempfile.TemporaryDirectory() as place, running(Path(place)) as installation:
+        key, reader = _ingest_key(installation), installation.key
+        whole = psutil.Process(installation.processes[0].popen.pid)
+        with _part("ease", installation.grpc_port, key, machines, seconds + 20) as fleet:
+            time.sleep(15)  # until all of them are there
+            began_s, before_s = time.monotonic(), _cpu_s([whole])
+            with _part("watch", installation.address, reader, browsers, seconds) as watching:
+                seen = _said(watching)
+            share = (_cpu_s([whole]) - before_s) / (time.monotonic() - began_s)
+            said = _said(fleet)
+    print(f"{said} {seen}")
+    return [
+        Figure("live_tick_to_browser_p50_ms", seen["p50_ms"], "ms"),
+        Figure("live_tick_to_browser_p99_ms", seen["p99_ms"], "ms"),
+        Figure("live_cpu_share", share, ""),
+    ]
+
+
+def kill(machines: int, minutes: float, every_s: float = 20.0) -> list[Figure]:
+    with _services() as (services, _):
+        key = _ingest_key(services)
+        aggregator = services.of("aggregator")[0]
+        killed = 0
+        with _part("ease", services.grpc_port, key, machines, minutes * 60) as fleet:
+            over_s = time.monotonic() + minutes * 60
+            while time.monotonic() + every_s < over_s:
+                time.sleep(every_s)
+                aggregator.kill()
+                aggregator.start()
+                killed += 1
+            said = _said(fleet)
+        stored = services.rows("SELECT count(*), count(DISTINCT (machine_id, at_ms)) FROM samples")[0]
+    print(f"killed {killed} times; {said}; stored {stored}")
+    return [
+        Figure("killed_aggregator_ticks_lost", said["made"] - stored[1], ""),
+        Figure("killed_aggregator_ticks_twice", stored[0] - stored[1], ""),
+        Figure("killed_aggregator_ticks_stored", stored[1], ""),
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.fleet", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("what", choices=["rate", "live", "kill"])
+    parser.add_argument("--machines", type=int)
+    parser.add_argument("--browsers", type=int, default=200)
+    parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--minutes", type=float, default=5)
+    given = parser.parse_args()
+    if given.what == "rate":
+        figures = rate(given.machines or 50, given.seconds)
+    elif given.what == "live":
+        figures = live(given.machines or 1000, given.browsers, given.seconds)
+    else:
+        figures = kill(given.machines or 500, given.minutes)
+    for figure in figures:
+        print(f"{figure.name} {figure.value:,.4g} {figure.unit}")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["part"]:
+        _, _, name, where, key, number, seconds = sys.argv
+        target: Any = where if name == "watch" else int(where)
+        print(json.dumps(uvloop.run(_PARTS[name](target, key, int(number), float(seconds)))))
+    else:
+        main()
