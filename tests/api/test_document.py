@@ -24,6 +24,7 @@ from schemathesis.checks import (
 )
 
 from tests.api.conftest import NOW_MS
+from tests.api.reporting import Reporters
 from tests.api.test_history import seen
 from tests.clocks import FakeClock
 from tocsin.api.app import create_app, openapi_document
@@ -93,6 +94,9 @@ def served(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             time.sleep(0.01)
         _fill(served)
         pipeline.write([seen(1, NOW_MS + number, Result(number % 4)) for number in range(8)])
+        reporters = Reporters(store, pipeline, clock, bus)
+        processes = [{"pid": 7, "name": "postgres", "user": "postgres", "cpu": 1.5, "memory_bytes": 4096}]
+        reporters.report(reporters.add("db-1", tags=["a"]), processes=processes)
         yield served
     finally:
         server.should_exit = True
@@ -144,7 +148,7 @@ def test_answers_are_as_documented(served: Served, path: str, method: str, name:
         max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
     )
     def ask(case: schemathesis.Case[Any]) -> None:
-        for parameter in ("target_id", "channel_id", "rule_id"):
+        for parameter in ("target_id", "channel_id", "rule_id", "machine_id"):
             if parameter in case.path_parameters:
                 case.path_parameters[parameter] = 1
         case.call_and_validate(

@@ -25,7 +25,6 @@ from starlette.concurrency import run_in_threadpool
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from tocsin.api import history
-from tocsin.api import machines as api_machines
 from tocsin.api.answers import milliseconds, moment
 from tocsin.api.context import ApiContext
 from tocsin.api.guard import identify, key_of, same_origin
@@ -430,13 +429,13 @@ def _changed(now: NDArray[np.int64], before: NDArray[np.int64]) -> set[int]:
 
 
 def _changes(
-    targets: Iterable[Standing], machines: Iterable[machines.Standing]
+    of_targets: Iterable[Standing], of_machines: Iterable[machines.Standing]
 ) -> tuple[msgspec.Raw, dict[int, msgspec.Raw]]:
-    return _briefs(targets), _machine_briefs(machines)
+    return _briefs(of_targets), _machine_briefs(of_machines)
 
 
 def _machine_briefs(standings: Iterable[machines.Standing]) -> dict[int, msgspec.Raw]:
-    return {standing.id: msgspec.Raw(_encode(api_machines.brief(standing))) for standing in standings}
+    return {standing.id: msgspec.Raw(_encode(machines.brief(standing, moment))) for standing in standings}
 
 
 def _briefs(standings: Iterable[Standing]) -> msgspec.Raw:

@@ -6,7 +6,7 @@ Names, tags, facts and processes come from machines: they are data, and leave he
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 import numpy as np
@@ -17,22 +17,19 @@ from sqlalchemy import Connection
 from starlette.responses import Response
 
 from tocsin.api import history, models
-from tocsin.api.answers import answer, listing, moment, moment_or_none, no_content, tagged_answer
+from tocsin.api.answers import answer, listing, moment, no_content, tagged_answer
 from tocsin.api.context import ApiContext
 from tocsin.api.guard import Context, GuardedRoute
 from tocsin.api.paging import cursor_of, position_of
 from tocsin.api.parameters import Between, Cursor, Documents, Id, Limit, Text, several
 from tocsin.api.problems import bad_parameter
 from tocsin.catalog import machines
-from tocsin.catalog.machines import Machine, Standing
 from tocsin.core.decide import Transition
 from tocsin.core.outcome import Subject
 from tocsin.core.samples import MACHINE, Series
-from tocsin.store import access as store_access
 from tocsin.store import machines as store_machines
 from tocsin.store import samples as store_samples
 from tocsin.store import transitions as store_transitions
-from tocsin.store.access import KeyBrief
 
 router = APIRouter(prefix="/v1/machines", tags=["machines"], route_class=GuardedRoute)
 bands_router = APIRouter(prefix="/v1/machine-bands", tags=["machines"], route_class=GuardedRoute)
@@ -82,7 +79,7 @@ def list_machines(
     with context.store.read() as conn:
         found = machines.page(conn, text=q, tag=tag, verdict=verdict, limit=limit + 1, after=after)
         shown = found[:limit]
-        items = _views(conn, shown)
+        items = machines.documents(conn, shown, moment)
         if "spark" in added:
             for item, one in zip(items, shown, strict=True):
                 item["spark"] = machines.spark(one, now_ms=now_ms)
@@ -286,51 +283,11 @@ def delete_tag_bands(tag: Tag, context: Context) -> Response:
 
 def _view(conn: Connection, machine_id: int) -> dict[str, Any]:
     found = machines.describe(conn, machine_id)
-    (view,) = _views(conn, [found])
+    (view,) = machines.documents(conn, [found], moment)
     series = sorted(machines.series_of(conn, found.newest), key=lambda one: (one.name, _natural(one)))
     return view | {
         "processes": store_machines.processes(conn, machine_id),
         "series": [_series_name(one) for one in series],
-    }
-
-
-def _views(conn: Connection, found: Sequence[Machine]) -> list[dict[str, Any]]:
-    keys = store_access.briefs(conn, {one.row.key_id for one in found if one.row.key_id is not None})
-    return [_machine(one, keys) for one in found]
-
-
-def _machine(one: Machine, keys: Mapping[int, KeyBrief]) -> dict[str, Any]:
-    row = one.row
-    key = None if row.key_id is None else keys.get(row.key_id)
-    return brief(one.standing) | {
-        "uid": row.uid,
-        "every_s": row.every_ms / 1000,
-        "clock_off_ms": row.clock_off_ms,
-        "version": row.version,
-        "tags": list(row.tags),
-        "facts": row.facts,
-        "refused": row.refused,
-        "key": None if key is None else key._asdict(),
-        "bands": one.bands.as_json(),
-        "own_bands": row.bands,
-        "rules": [
-            {"rule": rule.rule, "verdict": rule.verdict.value, "since": moment(rule.since_ms), "reason": rule.reason}
-            for rule in one.standing.rules
-        ],
-        "created_at": moment(row.created_ms),
-    }
-
-
-def brief(standing: Standing) -> dict[str, Any]:
-    """How a machine stands, as lists and the live view say it."""
-    return {
-        "id": standing.id,
-        "name": standing.name,
-        "verdict": standing.verdict.value,
-        "since": moment(standing.since_ms),
-        "reason": standing.reason,
-        "last_seen": moment_or_none(standing.last_seen_ms),
-        "current": standing.current._asdict(),
     }
 
 

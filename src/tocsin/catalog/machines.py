@@ -20,9 +20,11 @@ from tocsin.core.samples import MACHINE, Series
 from tocsin.core.spark import last_minutes
 from tocsin.lib.expressions import fit_text
 from tocsin.pipeline import Pipeline
+from tocsin.store import access as store_access
 from tocsin.store import machines as store_machines
 from tocsin.store import samples as store_samples
 from tocsin.store import states as store_states
+from tocsin.store.access import KeyBrief
 from tocsin.store.machines import MachineRow, Newest
 
 NOTHING_YET: Final = "nothing received yet"
@@ -239,6 +241,53 @@ def series_of(conn: Connection, newest: Iterable[Newest]) -> list[Series]:
     """What a machine sends, each once."""
     layouts = store_samples.layouts(conn, {one.layout_id for one in newest})
     return list(dict.fromkeys(series for _, layout in sorted(layouts.items()) for series in layout))
+
+
+# ── as they are told of ───────────────────────────────────────────────────────────────────────────────
+
+Moment = Callable[[int], str]
+"""How a time is written."""
+
+
+def brief(standing: Standing, moment: Moment) -> dict[str, Any]:
+    """How a machine stands, as lists and the live view say it."""
+    seen_ms = standing.last_seen_ms
+    return {
+        "id": standing.id,
+        "name": standing.name,
+        "verdict": standing.verdict.value,
+        "since": moment(standing.since_ms),
+        "reason": standing.reason,
+        "last_seen": None if seen_ms is None else moment(seen_ms),
+        "current": standing.current._asdict(),
+    }
+
+
+def documents(conn: Connection, found: Sequence[Machine], moment: Moment) -> list[dict[str, Any]]:
+    """All that is said of each in a list. One statement."""
+    keys = store_access.briefs(conn, {one.row.key_id for one in found if one.row.key_id is not None})
+    return [_document(one, keys.get(one.row.key_id or 0), moment) for one in found]
+
+
+def _document(one: Machine, key: KeyBrief | None, moment: Moment) -> dict[str, Any]:
+    row = one.row
+    return brief(one.standing, moment) | {
+        "uid": row.uid,
+        "every_s": row.every_ms / 1000,
+        "clock_off_ms": row.clock_off_ms,
+        "version": row.version,
+        "tags": list(row.tags),
+        "facts": dict(row.facts),
+        "refused": row.refused,
+        "key": None if key is None else key._asdict(),
+        "bands": one.bands.as_json(),
+        "own_bands": dict(row.bands),
+        "rules": [
+            {"rule": rule.rule, "verdict": rule.verdict.value, "since": moment(rule.since_ms), "reason": rule.reason}
+            for rule in one.standing.rules
+        ],
+        "created_at": moment(row.created_ms),
+    }
 
 
 # ── what they are judged by ───────────────────────────────────────────────────────────────────────────

@@ -32,6 +32,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "collector": Entry("tocsin.cli.collector", "Start a collector: it reports how this machine is.", own_words=True),
     "edge": Entry("tocsin.cli.edge", "Start the public relay: it shows what a gateway hands it, and has no database."),
     "target": Entry("tocsin.cli.target", "Add, list, show, change, test, pause and remove targets."),
+    "machine": Entry("tocsin.cli.machine", "List, show and remove machines; say what they are judged by."),
     "location": Entry("tocsin.cli.location", "List the locations checks are made from; remove one."),
     "channel": Entry("tocsin.cli.channel", "Add, list, test and remove channels: who is told."),
     "rule": Entry("tocsin.cli.rule", "List and change rules: what is told, to which channels."),
