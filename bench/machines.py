@@ -111,7 +111,8 @@ def _disks(making: _Making) -> None:
     for number, growth in enumerate((5.0, 0.3, 2.0, 0.0, 0.0, 0.0)):
         grown = np.cumsum(rng.poisson(growth, size)) * float(_PAGE)
         where = {"system.device": f"/dev/sd{number}", "system.filesystem.mountpoint": f"/mnt/{number}"}
-        for state, values in {"used": 5e10 + grown, "free": 2e11 - grown, "reserved": 1e10}.items():
+        states: dict[str, _Numbers] = {"used": 5e10 + grown, "free": 2e11 - grown, "reserved": 1e10}
+        for state, values in states.items():
             making.gauge("system.filesystem.usage", values, "By", where | {"system.filesystem.state": state})
     for number, active in enumerate((0.5, 0.1, 0.0, 0.0)):
         device = {"system.device": f"sd{number}"}

@@ -28,6 +28,8 @@ from tocsin.core.tiers import NEVER_MS, Ints, Parts
 
 _TICKS: Final = 1
 _PARTS: Final = 2
+_SIZES: Final = {_TICKS: (8, 4), _PARTS: (16, 28)}
+"""Bytes of a row, and of each of its columns, before they are compressed."""
 _HEAD: Final = struct.Struct("<BII")
 _LEVEL: Final = 6
 _Floats32 = NDArray[np.float32]
@@ -140,14 +142,15 @@ class _Body:
             raise Damaged(f"damaged: {error}") from error
         if found != kind:
             raise Damaged(f"in format {found} where {kind} is expected: damaged, or made by a newer version")
+        of_row, of_value = _SIZES[kind]
+        if len(self._bytes) != self.rows * (of_row + self.width * of_value):
+            raise Damaged("damaged: it is not as long as it says")
         self._begin = 0
 
     def planes(self, size: int, width: int | None = None) -> NDArray[np.uint8]:
         """Numbers of ``size`` bytes, to be viewed as such: [rows, width * size]."""
         width = self.width if width is None else width
         end = self._begin + self.rows * width * size
-        if end > len(self._bytes):
-            raise Damaged("damaged: it is shorter than it says")
         some = np.frombuffer(self._bytes, np.uint8, end - self._begin, self._begin)
         self._begin = end
         ordered = some.reshape(width, size, self.rows).transpose(2, 0, 1)
