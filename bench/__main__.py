@@ -15,7 +15,7 @@ from typing import Final
 
 from rich.console import Console
 
-from bench import bus, engine, load, peer, pieces, storage, worker
+from bench import bus, edge, engine, load, peer, pieces, storage, worker
 from bench.figures import RESULTS, Figure, show, write
 from bench.pieces import FULL, QUICK, Lengths
 from bench.stand import cores, nginx
@@ -32,6 +32,7 @@ PIECES: Final[dict[str, Piece]] = {
     "many": lambda place, urls, lengths, rival: pieces.many(place, urls, lengths),
     "history": lambda place, urls, lengths, rival: pieces.history(place, urls, lengths),
     "storage": lambda place, urls, lengths, rival: storage.piece(lengths.storage_targets),
+    "edge": lambda place, urls, lengths, rival: edge.figures(edge.QUICK if lengths is QUICK else edge.FULL),
     "load": lambda place, urls, lengths, rival: load.piece(place, lengths.steady_s),
 }
 

@@ -15,6 +15,7 @@ import uvloop
 from tocsin.edge.app import create_app, server_config
 from tocsin.edge.settings import EdgeSettings
 from tocsin.lib.log import configure, get_logger
+from tocsin.lib.open_files import most_open_files
 from tocsin.main.ends import CannotStart, Ends
 from tocsin.main.listening import listen
 from tocsin.main.server import serving
@@ -27,6 +28,7 @@ log = get_logger("main")
 def run(settings: EdgeSettings) -> int:
     """Runs it until SIGTERM or SIGINT; returns the exit code."""
     configure(settings.log_format, settings.log_level)
+    most_open_files()  # every browser is one
     try:
         with (
             listen(settings.host, settings.port, "--port or TOCSIN_PORT") as listener,

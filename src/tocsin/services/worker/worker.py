@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import resource
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
@@ -26,6 +25,7 @@ from tocsin.lib.canary import has_network
 from tocsin.lib.clock import Clock
 from tocsin.lib.log import get_logger
 from tocsin.lib.net import Network
+from tocsin.lib.open_files import most_open_files
 from tocsin.lib.threads import TaskSet, Threads
 from tocsin.pipeline import Entry, Settled
 from tocsin.probes.frame import CertificateStanding, Examination, Prepared, examine, prepare
@@ -178,7 +178,7 @@ class Worker:
             stop.set()
 
         self._end = end
-        self._limit = max(10, min(self._settings.max_concurrent, _open_files() - 200))
+        self._limit = max(10, min(self._settings.max_concurrent, most_open_files() - 200))
         self._canary_lock = asyncio.Lock()
         self._checks = TaskSet(_report)
         reading = Threads("worker-read", 1)
@@ -630,15 +630,6 @@ def _probed_alike(one: Target, other: Target) -> bool:
         other.interval_ms,
         other.timeout_ms,
     )
-
-
-def _open_files() -> int:
-    """How many files may be open; raised to what the system allows."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 1_048_576 if hard == resource.RLIM_INFINITY else hard
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    return wanted
 
 
 def _report(error: BaseException) -> None:
