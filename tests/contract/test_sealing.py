@@ -489,6 +489,21 @@ def test_damaged_minutes_and_hours_too(past: tuple[Store, list[Tick], list[int],
         read(store, 1, MIDNIGHT - HOUR_MS, MIDNIGHT, step_ms, kept=kept, now_ms=MIDNIGHT + 90 * MINUTE_MS)
 
 
+def test_a_layout_without_a_series_stops_nothing(store: Store) -> None:
+    register(store, "a")
+    ids = layout_ids(store)
+    with store.write() as conn:
+        (empty,) = samples.layout_ids(conn, [Layout(())])
+    ticks = history(1, ids)
+    nothing = [Tick(1, HOUR - 5 * MINUTE_MS - number, empty, b"") for number in range(2)]
+    insert(store, [*ticks, nothing[0]])
+    for _ in range(2):
+        check_all(store, ticks, ids)
+        seal(store)
+        insert(store, nothing)
+    check_all(store, ticks, ids)
+
+
 def test_a_vector_that_does_not_fit_its_layout_is_left_out(store: Store) -> None:
     register(store, "a", "b")
     ids = layout_ids(store)

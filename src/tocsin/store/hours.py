@@ -95,7 +95,7 @@ def by_hour(conn: Connection, numbers: Ints, lengths: Ints, joined: bytes) -> di
 def _vectors(everything: NDArray[np.uint8], begins: Ints, width: int) -> NDArray[np.float32]:
     size = 4 * width
     if (np.diff(begins) == size).all():  # as they were fetched
-        return np.frombuffer(everything, "<f4", len(begins) * width, int(begins[0])).reshape(-1, width)
+        return np.frombuffer(everything, "<f4", len(begins) * width, int(begins[0])).reshape(len(begins), width)
     picked: NDArray[np.float32] = everything[begins[:, None] + np.arange(size)].view("<f4")
     return picked
 
