@@ -287,6 +287,7 @@ class Tocsin(Installation):
             "TOCSIN_PORT": str(self.port),
             "TOCSIN_GRPC_PORT": str(self.grpc_port),
             "TOCSIN_ADMIN_PASSWORD": PASSWORD,
+            "TOCSIN_COLLECT": "false",  # what else this machine does is no part of a test
             **(settings or {}),
         }
         super().__init__(place, _environment(chosen))

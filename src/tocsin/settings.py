@@ -83,6 +83,16 @@ class Settings(BaseSettings):
         512, ge=1, le=1_000_000, description="What such a worker keeps on disk at most while it is cut off, in MB."
     )
 
+    collect: bool = Field(
+        True, description="`tocsin up` collects the figures of the machine it runs on, as a collector there would."
+    )
+    machine_id: str = Field(
+        "",
+        max_length=200,
+        description="What this machine is known by. Empty: made of the system's `/etc/machine-id`, else kept in the "
+        "data directory.",
+    )
+
     edge_url: str = Field(
         "", description="The public relay this server feeds, `wss://host` (or `ws://`, in clear). Empty: none."
     )

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
+import grpc
+
+SITE = Path(grpc.__file__).parent.parent
 LOADS = (
     "import sys; sys.argv = ['tocsin', 'collector', '--help']; import tocsin.cli; code = tocsin.cli.main();"
     "from tocsin.cli.collector import _prepare; _prepare(); import tocsin.collector.run;"
@@ -42,3 +46,10 @@ def test_nothing_of_ours_is_loaded_that_it_does_not_need() -> None:
     extra = {name for name in loaded() if name.startswith("tocsin.") and not name.startswith(OURS)}
     assert extra <= rooms
     assert "tocsin.cli.commands" not in loaded()
+
+
+def test_of_what_has_to_be_installed_it_needs_three() -> None:
+    """The container image has no others. gRPC looks for its tools, and does without them."""
+    rooms = {name.partition(".")[0] for name in loaded()} - set(sys.stdlib_module_names)
+    from_packages = {room for room in rooms if (SITE / room).is_dir() or (SITE / f"{room}.py").is_file()}
+    assert from_packages - {"_distutils_hack", "grpc_tools"} == {"google", "grpc", "typing_extensions"}

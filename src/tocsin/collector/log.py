@@ -13,11 +13,11 @@ FORMATS: Final = ("auto", "text", "json")
 
 
 class Log(Protocol):
-    def info(self, event: str, /, **fields: object) -> object: ...
+    def info(self, event: str, **fields: object) -> object: ...
 
-    def warning(self, event: str, /, **fields: object) -> object: ...
+    def warning(self, event: str, **fields: object) -> object: ...
 
-    def error(self, event: str, /, **fields: object) -> object: ...
+    def error(self, event: str, **fields: object) -> object: ...
 
 
 class LineLog:
@@ -28,13 +28,13 @@ class LineLog:
         self._text = text
         self._least = LEVELS.index(level)
 
-    def info(self, event: str, /, **fields: object) -> None:
+    def info(self, event: str, **fields: object) -> None:
         self._write("info", event, fields)
 
-    def warning(self, event: str, /, **fields: object) -> None:
+    def warning(self, event: str, **fields: object) -> None:
         self._write("warning", event, fields)
 
-    def error(self, event: str, /, **fields: object) -> None:
+    def error(self, event: str, **fields: object) -> None:
         self._write("error", event, fields)
 
     def _write(self, level: str, event: str, fields: dict[str, object]) -> None:

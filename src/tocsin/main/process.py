@@ -72,6 +72,8 @@ def _opened(roles: tuple[str, ...], settings: Settings) -> Iterator[tuple[Place,
 
     with open_house(roles, settings) as house:
         starts = _starts(house, "tocsin.main.clock", *(ROLES[role].module for role in roles))
+        if house.is_whole and settings.collect:
+            starts += _starts(house, "tocsin.main.own_machine")
         served = any(ROLES[role].serves_web for role in roles)
         yield house, [*starts, *(() if served else _health(house))]
 
