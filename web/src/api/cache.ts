@@ -37,4 +37,9 @@ export const key = {
   rules: ["rules"] as const,
   notifications: (channelId: string, status: string) => ["notifications", channelId, status] as const,
   keys: ["keys"] as const,
+  machines: ["machines"] as const,
+  machine: (id: number) => ["machine", id] as const,
+  machineTransitions: (id: number) => ["machine", id, "transitions"] as const,
+  series: (id: number, names: readonly string[], from: string, to: string, stepS: number) =>
+    ["machine", id, "series", names, from, to, stepS] as const,
 };

@@ -3,7 +3,9 @@
 import { useSyncExternalStore } from "react";
 import { clock } from "@/words/clock";
 import { key, queries } from "./cache";
+import type { Machine } from "./machineTypes";
 import { mergedTarget, mergedTargets, strangers, type Changes } from "./merge";
+import { hasNewMachines, mergedMachine, mergedMachines, type MachineChanges } from "./mergeMachines";
 import type { Target, Transition } from "./types";
 
 export type LiveState = "live" | "reconnecting" | "paused";
@@ -13,6 +15,8 @@ interface Message {
   at?: string;
   targets?: Changes["targets"];
   removed?: Changes["removed"];
+  machines?: MachineChanges["machines"];
+  machines_removed?: MachineChanges["removed"];
   transitions?: readonly (Transition & { target?: { id: number }; target_id?: number })[];
 }
 
@@ -114,6 +118,14 @@ class LiveConnection {
           targets: states,
           removed: known.filter((target) => !present.has(target.id)).map((target) => target.id),
         });
+        if (message.machines !== undefined) {
+          const there = new Set(message.machines.map((state) => state.id));
+          const machines = queries.getQueryData<Machine[]>(key.machines) ?? [];
+          mergeMachines({
+            machines: message.machines,
+            removed: machines.filter((machine) => !there.has(machine.id)).map((machine) => machine.id),
+          });
+        }
         // What happened while we were away is not in the message: ask for it.
         if (this.state !== "live") void queries.invalidateQueries({ queryKey: key.overview });
         this.become("live");
@@ -121,6 +133,7 @@ class LiveConnection {
       }
       case "changes": {
         merge({ targets: message.targets ?? [], removed: message.removed ?? [] });
+        mergeMachines({ machines: message.machines ?? [], removed: message.machines_removed ?? [] });
         if ((message.transitions ?? []).length > 0) {
           void queries.invalidateQueries({ queryKey: key.overview });
         }
@@ -162,6 +175,27 @@ function merge(changes: Changes): void {
     queries.setQueryData<Target>(key.target(state.id), (target) =>
       target === undefined ? undefined : mergedTarget(target, state),
     );
+  }
+}
+
+function mergeMachines(changes: MachineChanges): void {
+  if (changes.machines.length === 0 && changes.removed.length === 0) return;
+  const known = queries.getQueryData<Machine[]>(key.machines);
+  if (known !== undefined) {
+    queries.setQueryData(key.machines, mergedMachines(known, changes));
+    const arriving = queries.isFetching({ queryKey: key.machines }) > 0;
+    if (!arriving && hasNewMachines(known, changes))
+      void queries.invalidateQueries({ queryKey: key.machines });
+  }
+  for (const state of changes.machines) {
+    const open = queries.getQueryData<Machine>(key.machine(state.id));
+    if (open === undefined) continue;
+    queries.setQueryData<Machine>(key.machine(state.id), mergedMachine(open, state));
+    if (open.verdict !== state.verdict || open.since !== state.since || open.reason !== state.reason) {
+      void queries.invalidateQueries({ queryKey: key.machine(state.id), exact: true });
+      void queries.invalidateQueries({ queryKey: key.machineTransitions(state.id) });
+      void queries.invalidateQueries({ queryKey: key.overview });
+    }
   }
 }
 

@@ -6,7 +6,7 @@ import styles from "./Help.module.css";
 
 const KEYS: readonly { keys: readonly string[]; does: string }[] = [
   { keys: ["/"], does: "Search or jump to" },
-  { keys: ["n"], does: "Add a target" },
+  { keys: ["n"], does: "Add a target, or a machine where they are listed" },
   ...ROOMS.map((room) => ({ keys: ["g", room.letter], does: `Go to ${room.name}` })),
   { keys: ["j", "k"], does: "Next and previous row of a list" },
   { keys: ["Enter"], does: "Open the row" },

@@ -11,6 +11,9 @@ const Overview = lazy(overview);
 const Targets = lazy(targets);
 const TargetPage = lazy(() => import("@/pages/target/TargetPage"));
 const TargetForm = lazy(() => import("@/pages/target-form/TargetForm"));
+const Machines = lazy(() => import("@/pages/machines/Machines"));
+const AddMachine = lazy(() => import("@/pages/machines/AddMachine"));
+const MachinePage = lazy(() => import("@/pages/machine/MachinePage"));
 const Alerting = lazy(() => import("@/pages/alerting/Alerting"));
 const Settings = lazy(() => import("@/pages/settings/Settings"));
 
@@ -30,6 +33,12 @@ export function Pages() {
         </Route>
         <Route path="/targets/:id/edit">{({ id }) => <TargetForm key={id} id={Number(id)} />}</Route>
         <Route path="/targets/:id">{({ id }) => <TargetPage key={id} id={Number(id)} />}</Route>
+        <Route path="/machines" component={Machines} />
+        <Route path="/machines/new" component={AddMachine} />
+        <Route path="/machines/:id/settings">
+          {({ id }) => <MachinePage key={id} id={Number(id)} settings />}
+        </Route>
+        <Route path="/machines/:id">{({ id }) => <MachinePage key={id} id={Number(id)} />}</Route>
         <Route path="/alerting">
           <Redirect to="/alerting/channels" replace />
         </Route>

@@ -43,7 +43,7 @@ export function Shell({ session }: { session: Session }) {
   useShortcuts({
     search: () => setOverlay("palette"),
     help: () => setOverlay("help"),
-    add: () => go("/targets/new"),
+    add: () => go(path.startsWith("/machines") ? "/machines/new" : "/targets/new"),
     go,
   });
   useTabSigns();

@@ -13,6 +13,7 @@ export interface Room {
 export const ROOMS: readonly Room[] = [
   { path: "/", name: "Overview", icon: "overview", letter: "o" },
   { path: "/targets", name: "Targets", icon: "targets", letter: "t" },
+  { path: "/machines", name: "Machines", icon: "machines", letter: "m" },
   { path: "/alerting", name: "Alerting", icon: "alerting", letter: "a" },
   { path: "/settings", name: "Settings", icon: "settings", letter: "s" },
 ];

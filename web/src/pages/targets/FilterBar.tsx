@@ -1,13 +1,14 @@
 /** Search and filters above the list; each lives in the address. */
 
-import { Button, Menu, TextInput } from "@mantine/core";
-import { useMemo, type ReactNode } from "react";
+import { Button, TextInput } from "@mantine/core";
+import { useMemo } from "react";
 import type { Target } from "@/api/types";
+import { choices } from "@/parts/choices";
+import { Filter } from "@/parts/Filter";
 import { Icon } from "@/parts/Icon";
 import { Sign } from "@/parts/Sign";
-import { count } from "@/words/numbers";
 import styles from "./FilterBar.module.css";
-import { choices, type Choice, type Filters, type VerdictFilter } from "./filters";
+import type { Filters, VerdictFilter } from "./filters";
 
 interface Props {
   targets: readonly Target[];
@@ -62,45 +63,5 @@ export function FilterBar({ targets, filters, change }: Props) {
         </>
       )}
     </div>
-  );
-}
-
-interface FilterProps {
-  name: string;
-  value: string;
-  choices: readonly Choice[];
-  icon?: (value: string) => ReactNode;
-  choose: (value: string) => void;
-}
-
-function Filter({ name, value, choices, icon, choose }: FilterProps) {
-  const active = value !== "";
-  return (
-    <Menu position="bottom-start">
-      <Menu.Target>
-        <Button
-          size="xs"
-          variant={active ? "light" : "default"}
-          rightSection={<Icon name="down" size={12} />}
-          className={styles.filter ?? ""}
-        >
-          {active ? `${name}: ${value}` : name}
-        </Button>
-      </Menu.Target>
-      <Menu.Dropdown className={styles.dropdown ?? ""}>
-        {active && <Menu.Item onClick={() => choose("")}>Any</Menu.Item>}
-        {choices.length === 0 && <Menu.Label>None yet</Menu.Label>}
-        {choices.map((choice) => (
-          <Menu.Item
-            key={choice.value}
-            leftSection={icon?.(choice.value)}
-            rightSection={<span className={styles.count}>{count(choice.count)}</span>}
-            onClick={() => choose(choice.value)}
-          >
-            {choice.value}
-          </Menu.Item>
-        ))}
-      </Menu.Dropdown>
-    </Menu>
   );
 }

@@ -8,7 +8,7 @@ import { Icon } from "@/parts/Icon";
 import { complain, say } from "@/parts/Toasts";
 import { count, counted } from "@/words/numbers";
 import bar from "./FilterBar.module.css";
-import { choices } from "./filters";
+import { choices } from "@/parts/choices";
 import styles from "./TagMenu.module.css";
 
 type Tagged = Pick<Target, "id" | "tags">;

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { exampleTarget } from "@/api/examples";
-import { choices, filtersFrom, lines, matches, parametersFor, selected } from "./filters";
+import { choices } from "@/parts/choices";
+import { filtersFrom, lines, matches, parametersFor, selected } from "./filters";
 import { inOrder } from "@/parts/settled";
 
 const shop = exampleTarget({ id: 1, name: "shop", tags: ["prod", "web"], group: "Storefront" });

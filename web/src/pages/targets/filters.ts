@@ -119,22 +119,6 @@ const COMPARISONS: Record<SortName, (a: Target, b: Target) => number> = {
   checked: (a, b) => byText(b.last_check_at ?? "", a.last_check_at ?? ""),
 };
 
-export interface Choice {
-  value: string;
-  count: number;
-}
-
-/** What there is to choose from, most used first. */
-export function choices(targets: readonly Target[], of: (target: Target) => readonly string[]): Choice[] {
-  const counts = new Map<string, number>();
-  for (const target of targets) {
-    for (const value of of(target)) if (value !== "") counts.set(value, (counts.get(value) ?? 0) + 1);
-  }
-  return [...counts]
-    .map(([value, count]) => ({ value, count }))
-    .sort((a, b) => b.count - a.count || byText(a.value, b.value));
-}
-
 export type Line = { heading: string; count: number } | { target: Target };
 
 /** The lines of the list: targets, with a heading before each group where it is grouped. */

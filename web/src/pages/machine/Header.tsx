@@ -1,0 +1,102 @@
+/** The state in the largest letters of the page, why, and what else is wrong about what the machine tells. */
+
+import { Button } from "@mantine/core";
+import { Link } from "wouter";
+import type { Machine } from "@/api/machineTypes";
+import { Icon } from "@/parts/Icon";
+import { Sign } from "@/parts/Sign";
+import { Ago, Since } from "@/parts/Time";
+import { useNow } from "@/words/clock";
+import { capacity } from "@/words/measures";
+import { count, counted } from "@/words/numbers";
+import { duration } from "@/words/time";
+import { VERDICT_WORD } from "@/words/verdicts";
+import { systemOf } from "../machines/facts";
+import { isSilent } from "../machines/silence";
+import styles from "./Header.module.css";
+
+/** Less than this is the way of networks and clocks. */
+const CLOCK_OFF_MS = 2_000;
+
+export function Header({ machine }: { machine: Machine }) {
+  const { id, name, verdict, since, reason, current, last_seen } = machine;
+  const facts = [
+    systemOf(machine),
+    current.cores === null ? "" : counted(current.cores, "core"),
+    current.memory_bytes === null ? "" : `${capacity(current.memory_bytes)} memory`,
+    current.uptime_s === null ? "" : `running for ${duration(current.uptime_s * 1_000)}`,
+  ].filter((fact) => fact !== "");
+  return (
+    <header className={styles.header}>
+      <Link href="/machines" className={styles.back}>
+        <Icon name="back" size={14} /> Machines
+      </Link>
+      <div className={styles.top}>
+        <div className={styles.title}>
+          <span key={verdict} className={`${styles.sign ?? ""} arrives`}>
+            <Sign of={verdict} size={22} />
+          </span>
+          <div className={styles.words}>
+            <h1 className={styles.name}>{name}</h1>
+            <p className={styles.state} data-sign={verdict} aria-live="polite">
+              {VERDICT_WORD[verdict]}
+              {" for "}
+              <Since at={since} />
+            </p>
+          </div>
+        </div>
+        <Button component={Link} href={`/machines/${id}/settings`} variant="default" size="xs">
+          Settings
+        </Button>
+      </div>
+      {reason !== "" && verdict !== "up" && (
+        <p className={styles.reason} data-sign={verdict}>
+          {reason}
+        </p>
+      )}
+      <Warnings machine={machine} />
+      <p className={styles.line}>
+        {facts.map((fact) => (
+          <span key={fact}>{fact}</span>
+        ))}
+        <span>
+          {last_seen === null ? (
+            "never seen"
+          ) : (
+            <>
+              seen <Ago at={last_seen} />
+            </>
+          )}
+        </span>
+      </p>
+    </header>
+  );
+}
+
+function Warnings({ machine }: { machine: Machine }) {
+  const { clock_off_ms, key, refused, verdict } = machine;
+  const now = useNow();
+  const warnings: string[] = [];
+  if (isSilent(machine, now) && verdict !== "down")
+    warnings.push("Nothing has been heard of it for a while: what you see is what it said last.");
+  if (Math.abs(clock_off_ms) > CLOCK_OFF_MS)
+    warnings.push(
+      `Its clock is ${duration(Math.abs(clock_off_ms))} ${clock_off_ms > 0 ? "ahead" : "behind"}; times here are its own.`,
+    );
+  if (key?.revoked === true)
+    warnings.push(`Its key ${key.name} is revoked: it cannot report until it gets another.`);
+  if (refused > 0)
+    warnings.push(
+      `${count(refused)} ${refused === 1 ? "value was" : "values were"} refused, because they made no sense: not a number, negative, or of another time.`,
+    );
+  if (warnings.length === 0) return null;
+  return (
+    <ul className={styles.warnings}>
+      {warnings.map((warning) => (
+        <li key={warning}>
+          <Icon name="warning" size={14} /> <span>{warning}</span>
+        </li>
+      ))}
+    </ul>
+  );
+}

@@ -1,0 +1,60 @@
+/** What to type on a machine so that it appears here: a command, a service of systemd, a container. Pure. */
+
+export interface Install {
+  /** `host:port` of the aggregator. */
+  aggregator: string;
+  key: string;
+}
+
+export const GRPC_PORT = 4317;
+
+/** Where the collectors of this installation are received, as far as the browser's own address tells. */
+export function aggregatorAt(hostname: string): string {
+  return `${hostname}:${GRPC_PORT}`;
+}
+
+/** A host name or address with a port, and nothing a shell would understand otherwise. */
+export function isAggregator(text: string): boolean {
+  return /^((grpc|grpcs):\/\/)?(\[[0-9a-f:.]+\]|[a-z0-9._-]+):\d{1,5}$/i.test(text);
+}
+
+export function command({ aggregator, key }: Install): string {
+  return `tocsin collector --aggregator ${aggregator} --key ${key}`;
+}
+
+/** The key stands in a file of its own that only root reads; the unit may be read by everybody. */
+export function unit({ aggregator, key }: Install): string {
+  return `sudo install -d -m 700 /etc/tocsin
+sudo tee /etc/tocsin/collector.env >/dev/null <<'END'
+TOCSIN_AGGREGATOR_KEY=${key}
+END
+sudo chmod 600 /etc/tocsin/collector.env
+sudo tee /etc/systemd/system/tocsin-collector.service >/dev/null <<'END'
+[Unit]
+Description=Tocsin collector
+Wants=network-online.target
+After=network-online.target
+
+[Service]
+ExecStart=/usr/local/bin/tocsin collector --aggregator ${aggregator}
+EnvironmentFile=/etc/tocsin/collector.env
+Environment=TOCSIN_DATA_DIR=/var/lib/tocsin-collector
+DynamicUser=yes
+StateDirectory=tocsin-collector
+Restart=always
+RestartSec=5
+
+[Install]
+WantedBy=multi-user.target
+END
+sudo systemctl daemon-reload
+sudo systemctl enable --now tocsin-collector`;
+}
+
+export function container({ aggregator, key }: Install): string {
+  return `docker run -d --name tocsin-collector --restart unless-stopped \\
+  --pid host --network host \\
+  -v /:/host:ro,rslave -v tocsin-collector:/data \\
+  -e TOCSIN_AGGREGATOR_KEY=${key} \\
+  tocsin collector --aggregator ${aggregator}`;
+}
