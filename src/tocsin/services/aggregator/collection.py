@@ -116,6 +116,7 @@ class Collection:
         self._registering = Threads("collection", 4)
         self._writing = Threads("collection-write", 1)
         self._tasks = TaskSet(lambda error: log.error("a stream's task failed", exc_info=error))
+        metrics.TICKS_WAITING.set_function(lambda: len(self._waiting))
         self._tasks.start(self._write_on())
         self._tasks.start(self._look_on())
         try:
@@ -294,7 +295,6 @@ class Collection:
             if len(self._waiting) < MOST_TICKS:
                 await asyncio.sleep(LINGER_S)
             self._brought.clear()
-            metrics.TICKS_WAITING.set(len(self._waiting))
             batch: list[tuple[_Stream, Arrived, int]] = []
             while self._waiting and len(batch) < MOST_TICKS:
                 one = self._waiting.popleft()
