@@ -351,6 +351,26 @@ def test_a_delta_is_the_rate_over_its_own_time() -> None:
     assert not refused.total
 
 
+def test_processor_time_told_as_deltas_is_a_share_too() -> None:
+    told = [
+        point(value, AT_MS, AT_MS - 1000, cpu=f"cpu{number}", state=state)
+        for number in (0, 1)
+        for state, value in (("idle", 0.9), ("user", 0.1))
+    ]
+    tick, _ = only(export(total("system.cpu.time", *told, unit="s", temporality=DELTA)))
+    assert View(tick.layout).columns(tick.values[None, :]).summary(0).cpu == pytest.approx(0.1)
+
+
+def test_a_delta_over_no_time_is_no_rate() -> None:
+    """The first one that an SDK tells of an observable counter, whose count began long ago."""
+    sent = export(GOOD, total("a", point(10**9, AT_MS, AT_MS - 9), temporality=DELTA))
+    tick, refused = only(sent)
+    assert by_label(tick) == {"good": 7.0}
+    assert (counts(refused), refused.senseless) == ({why.SHORT: 1}, 0)
+    tick, refused = only(export(total("a", point(1, AT_MS, AT_MS - 10), temporality=DELTA)))
+    assert by_label(tick) == {"a": 100}
+
+
 @pytest.mark.parametrize("start_ms", [0, AT_MS, AT_MS + 1])
 def test_a_delta_without_a_start_before_its_time_is_refused(start_ms: int) -> None:
     _, told, refused = read(export(total("a", point(30, start_ms=start_ms), temporality=DELTA)))

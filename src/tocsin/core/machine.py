@@ -182,7 +182,7 @@ class View:
     def _processor_modes(self) -> tuple[Places, Places]:
         """The series of time nothing was to be done in, and of all time: of all processors together where they are
         there, or of each. Without both there is no share."""
-        every = [(place, one) for place, one in self._placed("system.cpu.time") if one.kind == "counter"]
+        every = [(place, one) for place, one in self._placed("system.cpu.time") if one.stored_unit.endswith("/s")]
         together = [(place, one) for place, one in every if _get(one, "cpu.logical_number") is None]
         chosen = [place for place, _ in together or every]
         idle = [place for place, one in together or every if _get(one, "cpu.mode") in _IDLE]

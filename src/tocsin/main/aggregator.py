@@ -67,5 +67,6 @@ def _aggregator(house: House) -> Aggregator:
         homes=home,
         policies=targets.policies_at,
         intake=house.intake,
+        ticks_kept_ms=house.kept.ticks_ms,
         settings=AggregatorSettings(settings.host, settings.grpc_port, settings.grpc_cert, settings.grpc_key),
     )

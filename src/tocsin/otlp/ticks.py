@@ -18,6 +18,8 @@ from tocsin.otlp.shape import Bundle, Floats, Int64s, Marks, Numbers, Part, Plan
 
 MOMENT_MS: Final = 1000
 AHEAD_MS: Final = 3_600_000
+SHORTEST_NS: Final = 10_000_000
+"""Of a delta. The first one of an SDK's observable counter is everything there ever was, over no time at all."""
 LARGEST: Final = float(np.finfo(np.float32).max)
 """What is stored are numbers of four bytes."""
 _NS: Final = np.uint64(1_000_000)
@@ -61,11 +63,12 @@ def _judged(
     """The values, deltas as rates, and which points are fit to be kept; None: all of them."""
     values = numbers.values
     late_start = (numbers.start_ns > numbers.at_ns) & bundle.grows
+    short = np.zeros(len(bundle), dtype=np.bool_)
     if bundle.any_delta:
         late_start |= bundle.deltas & ((numbers.start_ns == 0) | (numbers.start_ns >= numbers.at_ns))
-        seconds = np.where(
-            late_start | ~bundle.deltas, 1.0, (numbers.at_ns - numbers.start_ns).astype(np.float64) / 1e9
-        )
+        spans = np.where(late_start | ~bundle.deltas, np.uint64(1_000_000_000), numbers.at_ns - numbers.start_ns)
+        short = spans < SHORTEST_NS
+        seconds = np.where(short, 1.0, spans.astype(np.float64) / 1e9)
         values = values / seconds
     with np.errstate(invalid="ignore"):
         wrong: tuple[tuple[Reason, Marks], ...] = (
@@ -74,8 +77,9 @@ def _judged(
             (why.NOT_A_NUMBER, ~(np.abs(values) <= LARGEST)),
             (why.NEGATIVE, bundle.grows & (values < 0)),
             (why.START, late_start),
+            (why.SHORT, short),
         )
-    unfit = wrong[0][1] | wrong[1][1] | wrong[2][1] | wrong[3][1] | wrong[4][1]
+    unfit = np.logical_or.reduce([marks for _, marks in wrong])
     if not unfit.any():
         return values, None
     counted = np.zeros(len(bundle), dtype=np.bool_)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 import grpc
 
@@ -25,13 +25,26 @@ KEPT_IDENTITIES: Final = 50_000
 WRONG_S: Final = 5.0
 """A key that was wrong is not looked up again for so long."""
 
-SCOPES: Final[Mapping[str, Scope]] = {
-    "tocsin.v1.Probing": "probe",
-    "tocsin.v1.Collection": "ingest",
-    "opentelemetry.proto.collector.metrics.v1.MetricsService": "ingest",
+SURE_S: Final = 2.0
+"""A key that makes calls all the time is looked up again this often."""
+
+
+class Service(NamedTuple):
+    """What a key needs; whether its calls a minute are limited; for how long it is not looked up again."""
+
+    scope: Scope
+    is_limited: bool = True
+    sure_s: float = 0.0
+
+
+SERVICES: Final[Mapping[str, Service]] = {
+    "tocsin.v1.Probing": Service("probe"),
+    "tocsin.v1.Collection": Service("ingest"),
+    # A Collector may export for hundreds of machines; what is too much is for its door to say.
+    "opentelemetry.proto.collector.metrics.v1.MetricsService": Service("ingest", is_limited=False, sure_s=SURE_S),
 }
-"""By service. For one that there is not a key is needed all the same."""
-_OTHERWISE: Final[Scope] = "probe"
+"""For one that there is not a key is needed all the same."""
+_OTHERWISE: Final = Service("probe")
 _CALLS: Final = frozenset({"Renew", "Load", "Write", "Leave", "Stream", "Export"})
 """Those that are counted by their names."""
 
@@ -48,12 +61,12 @@ class Doorkeeper(grpc.aio.ServerInterceptor):
         self._rate = RateLimit(CALLS_PER_MINUTE)
         self._wrong: OrderedDict[str, float] = OrderedDict()
         """Keys that were wrong, each with when it was looked up, oldest first."""
-        self._let: OrderedDict[str, Identity] = OrderedDict()
-        """Whom the keys belong to that were let in."""
+        self._let: OrderedDict[str, tuple[Identity, float]] = OrderedDict()
+        """Whom the keys belong to that were let in, each with when it was looked up."""
 
     def identity_of(self, context: Context) -> Identity:
         """Who makes a call that was let in."""
-        return self._let[_key_of(context.invocation_metadata())]
+        return self._let[_key_of(context.invocation_metadata())][0]
 
     async def intercept_service(
         self,
@@ -73,13 +86,18 @@ class Doorkeeper(grpc.aio.ServerInterceptor):
 
     async def _let_in(self, details: grpc.HandlerCallDetails) -> None:
         key = _key_of(details.invocation_metadata)
-        scope = SCOPES.get(_service_of(details), _OTHERWISE)
+        scope, is_limited, sure_s = SERVICES.get(_service_of(details), _OTHERWISE)
         if not key:
             raise Refusal(Code.UNAUTHENTICATED, f"a key with the scope “{scope}” is needed, as authorization: Bearer …")
         now_s = self._clock.monotonic()
         if now_s - self._wrong.get(key, float("-inf")) < WRONG_S:
             raise _wrong_key()
-        identity = await self._threads.run(self._identity, key)
+        known = self._let.get(key)
+        if known is not None and now_s - known[1] < sure_s:
+            identity: Identity | None = known[0]
+        else:
+            identity = await self._threads.run(self._identity, key)
+            known = None
         if identity is None:
             self._wrong[key] = now_s
             self._wrong.move_to_end(key)
@@ -91,11 +109,12 @@ class Doorkeeper(grpc.aio.ServerInterceptor):
                 Code.PERMISSION_DENIED,
                 f"the key “{identity.name}” has not the scope “{scope}”; it has {', '.join(identity.scopes)}",
             )
-        if self._rate.wait_s(str(identity.key_id), now_s=now_s):
+        if is_limited and self._rate.wait_s(str(identity.key_id), now_s=now_s):
             raise Refusal(
                 Code.RESOURCE_EXHAUSTED, f"more than {CALLS_PER_MINUTE} calls a minute with one key", pushback=True
             )
-        self._let[key] = identity
+        if known is None:
+            self._let[key] = identity, now_s
         self._let.move_to_end(key)
         if len(self._let) > KEPT_IDENTITIES:
             self._let.popitem(last=False)
@@ -120,8 +139,9 @@ def _wrong_key() -> Refusal:
 
 def _key_of(metadata: Any) -> str:
     """Empty where there is none."""
-    scheme, _, key = str(dict(metadata or ()).get("authorization", "")).partition(" ")
-    return key if scheme.lower() == "bearer" else ""
+    given = dict(metadata or ())
+    scheme, _, key = str(given.get("authorization", "")).partition(" ")
+    return key if scheme.lower() == "bearer" else str(given.get("x-api-key", ""))
 
 
 def _service_of(details: grpc.HandlerCallDetails) -> str:

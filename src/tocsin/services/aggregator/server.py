@@ -19,8 +19,10 @@ from tocsin.intake import Intake
 from tocsin.lib.clock import Clock
 from tocsin.lib.log import get_logger
 from tocsin.lib.threads import Threads
+from tocsin.otlp.door import Door
 from tocsin.services.aggregator.collection import Collection
 from tocsin.services.aggregator.doorkeeper import Doorkeeper
+from tocsin.services.aggregator.otlp import Otlp
 from tocsin.services.aggregator.probing import WRITES, Policies, Probing
 from tocsin.store.engine import Store
 
@@ -75,6 +77,7 @@ class Aggregator:
         policies: Policies,
         intake: Intake,
         settings: AggregatorSettings,
+        ticks_kept_ms: int = 86_400_000,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -82,6 +85,7 @@ class Aggregator:
         self._policies = policies
         self._intake = intake
         self._settings = settings
+        self._ticks_kept_ms = ticks_kept_ms
         self.port = 0
         """Where it listens, once ``begun``."""
         self.begun = asyncio.Event()
@@ -102,8 +106,10 @@ class Aggregator:
         collection = Collection(
             store=self._store, clock=self._clock, intake=self._intake, doorkeeper=doorkeeper, asking=asking
         )
+        door = Door(intake=self._intake, store=self._store, clock=self._clock, kept_ms=self._ticks_kept_ms)
+        otlp = Otlp(door=door, doorkeeper=doorkeeper)
         server = grpc.aio.server(interceptors=[doorkeeper], options=_OPTIONS, maximum_concurrent_rpcs=MOST_CALLS)
-        server.add_generic_rpc_handlers([probing.handlers(), collection.handlers()])
+        server.add_generic_rpc_handlers([probing.handlers(), collection.handlers(), otlp.handlers()])
         try:
             self.port = self._listen(server)
             async with collection.at_work():
@@ -116,6 +122,7 @@ class Aggregator:
         finally:
             self.begun.set()
             await server.stop(0)
+            door.close()
             asking.close()
             writing.close()
 
