@@ -14,6 +14,13 @@ export default defineConfig({
     // The Content-Security-Policy allows our own files only: nothing may be inlined as a data: address.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
+    rolldownOptions: {
+      input: {
+        index: fileURLToPath(new URL("./index.html", import.meta.url)),
+        // What a relay shows to everybody: a page of its own, without what only those who sign in need.
+        edge: fileURLToPath(new URL("./edge.html", import.meta.url)),
+      },
+    },
   },
   server: {
     proxy: {

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, StorageState
 
+from tests.browser.axe import violations
 from tests.browser.service import Service
 from tests.browser.targets import new_name, watch
 from tests.running import Tocsin
-
-AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +97,7 @@ def test_nothing_serious_on_any_page(
         if act is not None:
             act(page)
             page.wait_for_load_state("networkidle")
-        found += [f"{name}: {violation}" for violation in _violations(page)]
+        found += [f"{name}: {violation}" for violation in violations(page)]
     context.close()
     assert not found, "\n".join(found)
 
@@ -109,16 +107,4 @@ def test_nothing_serious_at_the_door(stranger: Page, scheme: Literal["light", "d
     stranger.emulate_media(color_scheme=scheme)
     stranger.goto("/")
     stranger.get_by_role("button", name="Sign in").wait_for()
-    assert _violations(stranger) == []
-
-
-def _violations(page: Page) -> list[str]:
-    """What axe calls serious or critical, in a line each with the elements it means."""
-    page.evaluate(AXE.read_text("utf-8"))
-    report: dict[str, Any] = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    return [
-        f"{violation['id']} ({violation['impact']}): "
-        + "; ".join(f"{node['html'][:160]} {node['failureSummary'][-120:]}" for node in violation["nodes"][:3])
-        for violation in report["violations"]
-        if violation["impact"] in ("serious", "critical")
-    ]
+    assert violations(stranger) == []
