@@ -96,9 +96,13 @@ class _Marks(NamedTuple):
     there: NDArray[np.int64]
     heard: NDArray[np.int64]
 
-    def changed_since(self, before: _Marks) -> set[int]:
-        """The machines that are other than before, new, or there no more."""
-        return _changed(self.there, before.there) | _changed(self.heard, before.heard)
+    def registered_since(self, before: _Marks) -> set[int]:
+        """The machines that were changed by somebody, are new, or are there no more."""
+        return _changed(self.there, before.there)
+
+    def heard_since(self, before: _Marks) -> set[int]:
+        """The machines that sent something."""
+        return _changed(self.heard, before.heard)
 
 
 class _MachineLook(NamedTuple):
@@ -408,23 +412,36 @@ def _read_machines(context: ApiContext, began_s: float, before: _Marks | None) -
     """How the machines stand that are other than ``before`` (None: all)."""
     with context.store.read() as conn:
         marks = _Marks(*store_machines.marks(conn))
-        among = None if before is None else marks.changed_since(before)
-        if among is not None and len(among) > MOST_NAMED:
-            among = None
-        if among is not None and not among:
+        if before is None:
+            return _MachineLook(began_s, marks, _look_at_machines(conn, None, ()))
+        registered, heard = marks.registered_since(before), marks.heard_since(before)
+        if not registered and not heard:
             return _MachineLook(began_s, marks, None)
-        look = MachineLook(
-            among=among,
-            rows=store_machines.every(conn) if among is None else store_machines.get_many(conn, among),
-            tag_bands=store_machines.tag_bands(conn),
-            states=machines.states_of(conn, among),
-            newest=store_machines.newest(conn, among),
-        )
-    return _MachineLook(began_s, marks, look)
+        if len(registered) + len(heard) > MOST_NAMED:
+            return _MachineLook(began_s, marks, _look_at_machines(conn, None, ()))
+        return _MachineLook(began_s, marks, _look_at_machines(conn, registered, heard))
+
+
+def _look_at_machines(conn: Connection, registered: Collection[int] | None, heard: Collection[int]) -> MachineLook:
+    among = None if registered is None else {*registered, *heard}
+    rows = store_machines.every(conn) if registered is None else []
+    if registered:
+        rows = store_machines.get_many(conn, registered)
+    return MachineLook(
+        among=among,
+        registered=registered,
+        rows=rows,
+        tag_bands=store_machines.tag_bands(conn) if rows else {},
+        states=machines.states_of(conn, among),
+        newest=store_machines.newest(conn, among),
+    )
 
 
 def _changed(now: NDArray[np.int64], before: NDArray[np.int64]) -> set[int]:
-    """The first number of each row that is not in both."""
+    """The first number of each row that is not in both. Quick where mostly the same rows are in both, in one order."""
+    if now.shape == before.shape:
+        other = (now != before).any(axis=1)
+        now, before = now[other], before[other]
     return {row[0] for row in set(map(tuple, now.tolist())) ^ set(map(tuple, before.tolist()))}
 
 

@@ -78,9 +78,14 @@ class Picture:
 
 
 class MachineLook(NamedTuple):
-    """What the database says of the machines ``among`` (None: of all); one without a row is there no more."""
+    """What the database says of the machines ``among`` (None: of all): their states and their newest ticks.
+
+    ``rows`` are those of them that were ``registered`` or changed by somebody; one that was and has no row is there no
+    more.
+    """
 
     among: Collection[int] | None
+    registered: Collection[int] | None
     rows: Sequence[MachineRow]
     tag_bands: Mapping[str, Mapping[str, Any]]
     states: Mapping[int, Mapping[str, State]]
@@ -113,26 +118,34 @@ class MachinePicture:
         self._known: dict[int, _Machine] = {}
 
     def replace(self, look: MachineLook) -> Moved:
-        """Takes over what the database says; a machine it was asked about and does not name is gone.
+        """Takes over what the database says.
 
-        Two looks may overtake each other: of a state the one with the later outcome stays, but in a whole look.
+        A look at states may be overtaken by what was handed round: of a state the one with the later outcome stays, but
+        in a look at all machines.
         """
+        rows = {row.id: row for row in look.rows}
+        looked = self._known.keys() if look.registered is None else self._known.keys() & set(look.registered)
+        removed = looked - rows.keys()
+        for key in removed:
+            del self._known[key], self.standings[key]
         newest: dict[int, list[Newest]] = {}
         for one in look.newest:
             newest.setdefault(one.machine_id, []).append(one)
-        changed: set[int] = set()
-        for row in look.rows:
-            before = self._known.get(row.id)
-            states = look.states.get(row.id, {})
+        judge = machines.Judge(look.tag_bands)
+        changed = set()
+        for key in rows.keys() | (self._known.keys() if look.among is None else self._known.keys() & set(look.among)):
+            before = self._known.get(key)
+            states = look.states.get(key, {})
             if before is not None and look.among is not None:
                 states = {rule: _later(before.states.get(rule), state) for rule, state in states.items()}
-            judged = machines.judged(machines.bands_of(row, look.tag_bands))
-            if self._put(row.id, _Machine(row.name, row.created_ms, judged, states, newest.get(row.id, ()))):
-                changed.add(row.id)
-        looked = self._known.keys() if look.among is None else self._known.keys() & set(look.among)
-        removed = looked - {row.id for row in look.rows}
-        for key in removed:
-            del self._known[key], self.standings[key]
+            row = rows.get(key)
+            if row is not None:
+                after = _Machine(row.name, row.created_ms, judge.of(row).rules, states, newest.get(key, ()))
+            else:
+                assert before is not None
+                after = before._replace(states=states, newest=newest.get(key, ()))
+            if self._put(key, after):
+                changed.add(key)
         return Moved(changed, removed)
 
     def merge(self, states: Mapping[StateKey, Current]) -> Moved:

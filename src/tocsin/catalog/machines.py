@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from sqlalchemy import Connection
 
@@ -12,7 +13,7 @@ from tocsin.catalog.errors import FieldError, Invalid, NotFound, field_errors
 from tocsin.catalog.fields import all_of, validated
 from tocsin.catalog.targets import Name, Tag, Tags
 from tocsin.core import bands as core_bands
-from tocsin.core.bands import BandError, Bands
+from tocsin.core.bands import BandError
 from tocsin.core.decide import State, Transition, Verdict
 from tocsin.core.machine import Summary, merged
 from tocsin.core.outcome import HEADLINE, StateKey, Subject
@@ -72,7 +73,7 @@ class Standing(NamedTuple):
 
 class Machine(NamedTuple):
     row: MachineRow
-    bands: Bands
+    judging: Judging
     standing: Standing
     newest: Sequence[Newest]
 
@@ -116,32 +117,26 @@ def headline(
     )
 
 
-def judged(bands: Bands) -> frozenset[str]:
-    """The rules that count."""
-    silence = () if bands.silent_after_s is None else (core_bands.REPORTING,)
-    return frozenset((*bands.measured, *silence))
-
-
 def described(conn: Connection, rows: Sequence[MachineRow]) -> list[Machine]:
     """Machines with how they stand, in the order given. Three statements, however many there are."""
     ids = [row.id for row in rows]
-    tag_bands = store_machines.tag_bands(conn)
+    judge = Judge(store_machines.tag_bands(conn))
     states = states_of(conn, ids)
     newest: dict[int, list[Newest]] = {number: [] for number in ids}
     for one in store_machines.newest(conn, ids):
         newest[one.machine_id].append(one)
     found = []
     for row in rows:
-        bands = bands_of(row, tag_bands)
+        judging = judge.of(row)
         standing = headline(
             machine_id=row.id,
             name=row.name,
             created_ms=row.created_ms,
             states=states.get(row.id, {}),
-            judged=judged(bands),
+            judged=judging.rules,
             newest=newest[row.id],
         )
-        found.append(Machine(row, bands, standing, newest[row.id]))
+        found.append(Machine(row, judging, standing, newest[row.id]))
     return found
 
 
@@ -161,7 +156,7 @@ def states_of(conn: Connection, machine_ids: Collection[int] | None = None) -> d
 def counts(conn: Connection) -> dict[str, int]:
     """How many machines have each verdict."""
     found = dict.fromkeys((verdict.value for verdict in Verdict), 0)
-    tag_bands = store_machines.tag_bands(conn)
+    judge = Judge(store_machines.tag_bands(conn))
     states = states_of(conn)
     for row in store_machines.every(conn):
         standing = headline(
@@ -169,7 +164,7 @@ def counts(conn: Connection) -> dict[str, int]:
             name=row.name,
             created_ms=row.created_ms,
             states=states.get(row.id, {}),
-            judged=judged(bands_of(row, tag_bands)),
+            judged=judge.of(row).rules,
             newest=(),
         )
         found[standing.verdict.value] += 1
@@ -280,7 +275,7 @@ def _document(one: Machine, key: KeyBrief | None, moment: Moment) -> dict[str, A
         "facts": dict(row.facts),
         "refused": row.refused,
         "key": None if key is None else key._asdict(),
-        "bands": one.bands.as_json(),
+        "bands": one.judging.bands,
         "own_bands": dict(row.bands),
         "rules": [
             {"rule": rule.rule, "verdict": rule.verdict.value, "since": moment(rule.since_ms), "reason": rule.reason}
@@ -293,9 +288,30 @@ def _document(one: Machine, key: KeyBrief | None, moment: Moment) -> dict[str, A
 # ── what they are judged by ───────────────────────────────────────────────────────────────────────────
 
 
-def bands_of(row: MachineRow, tag_bands: Mapping[str, Mapping[str, Any]]) -> Bands:
-    """In force for a machine."""
-    return core_bands.in_force(core_bands.layers_of(row.bands, row.tags, tag_bands), every_ms=row.every_ms)
+class Judging(NamedTuple):
+    """What a machine is judged by: the bands in force, as JSON, and the rules that count."""
+
+    bands: Mapping[str, Any]
+    rules: frozenset[str]
+
+
+class Judge:
+    """Says by what each machine is judged. Most are judged alike, and what is the same is made once."""
+
+    def __init__(self, tag_bands: Mapping[str, Mapping[str, Any]]) -> None:
+        self._tag_bands = tag_bands
+        self._known: dict[tuple[bytes, tuple[str, ...], int], Judging] = {}
+
+    def of(self, row: MachineRow) -> Judging:
+        own = msgspec.json.encode(row.bands)
+        key = own, tuple(tag for tag in row.tags if tag in self._tag_bands), row.every_ms
+        found = self._known.get(key)
+        if found is None:
+            layers = core_bands.layers_of(row.bands, row.tags, self._tag_bands)
+            bands = core_bands.in_force(layers, every_ms=row.every_ms).as_json()
+            rules = frozenset(rule for rule, band in bands.items() if band is not None)
+            found = self._known[key] = Judging(bands, rules)
+        return found
 
 
 def put_tag_bands(
@@ -327,13 +343,12 @@ def _judged_anew(
     conn: Connection, change: Callable[[], None], *, pipeline: Pipeline, now_ms: int, tag: str
 ) -> list[Transition]:
     rows = [row for row in store_machines.every(conn) if tag in row.tags]
-    before = store_machines.tag_bands(conn)
+    before = Judge(store_machines.tag_bands(conn))
     change()
-    after = store_machines.tag_bands(conn)
+    after = Judge(store_machines.tag_bands(conn))
     store_machines.touch(conn, [row.id for row in rows], now_ms)
-    return _turned(
-        conn, [(row.id, judged(bands_of(row, before)), judged(bands_of(row, after))) for row in rows], pipeline
-    )
+    turned = [(row.id, before.of(row).rules, after.of(row).rules) for row in rows]
+    return _turned(conn, turned, pipeline)
 
 
 def _turned(
@@ -376,7 +391,7 @@ def change(
     """Its name, its tags or its bands, as ``given`` names them. Yields what changed, for ``Pipeline.ring``."""
     row = get(conn, machine_id)
     fields, bands = _checked(given)
-    tag_bands = store_machines.tag_bands(conn)
+    judge = Judge(store_machines.tag_bands(conn))
     changed = store_machines.change(
         conn,
         machine_id,
@@ -387,8 +402,7 @@ def change(
     )
     if changed is None:
         raise no_machine(machine_id)
-    turned = (machine_id, judged(bands_of(row, tag_bands)), judged(bands_of(changed, tag_bands)))
-    return _turned(conn, [turned], pipeline)
+    return _turned(conn, [(machine_id, judge.of(row).rules, judge.of(changed).rules)], pipeline)
 
 
 def _checked(given: Mapping[str, Any]) -> tuple[MachineFields, dict[str, Any] | None]:

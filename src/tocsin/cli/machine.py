@@ -213,7 +213,7 @@ def _bands_of(conn: Connection, machine: str | None, tag: str | None) -> dict[st
     """The words REST uses."""
     if machine is not None:
         one = machines.describe(conn, machines.find(conn, machine).id)
-        return {"id": one.row.id, "bands": one.bands.as_json(), "own_bands": dict(one.row.bands)}
+        return {"id": one.row.id, "bands": one.judging.bands, "own_bands": dict(one.row.bands)}
     known = {name: dict(own) for name, own in sorted(store_machines.tag_bands(conn).items())}
     if tag is not None:
         return {"tag": tag, "bands": known.get(tag, {})}

@@ -279,15 +279,13 @@ def newest(conn: Connection, machine_ids: Collection[int] | None = None) -> list
 
 def marks(conn: Connection) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """What is other as soon as anything of a machine is: [machine, changed], and [machine, layout, time, received] of
-    its newest ticks. Two statements."""
-    there = fast.fetch_numbers(conn, select(M.id, M.updated_ms).where(_LIVE))
-    heard = fast.fetch_numbers(
-        conn,
-        select(_NOW.machine_id, _NOW.layout_id, _NOW.at_ms, _NOW.received_ms)
-        .join(tables.machines, M.id == _NOW.machine_id)
-        .where(_LIVE),
+    its newest ticks, those of machines that were deleted among them. Two statements; without a join, which would take
+    ten times as long."""
+    there = select(M.id, M.updated_ms).where(_LIVE).order_by(M.id)
+    heard = select(_NOW.machine_id, _NOW.layout_id, _NOW.at_ms, _NOW.received_ms).order_by(
+        _NOW.machine_id, _NOW.layout_id
     )
-    return there, heard
+    return fast.fetch_numbers(conn, there), fast.fetch_numbers(conn, heard)
 
 
 def get_many(conn: Connection, machine_ids: Collection[int]) -> list[MachineRow]:
