@@ -49,6 +49,18 @@ def test_every_bit_of_every_tick_is_kept(ticks: Ticks) -> None:
     assert found.values.tobytes() == ticks.values.tobytes()
 
 
+@given(some_ticks(), st.lists(st.integers(0, 4), unique=True))
+def test_some_columns_are_what_they_are_among_all(ticks: Ticks, wanted: list[int]) -> None:
+    columns = [column for column in wanted if column < ticks.values.shape[1]]
+    found = unpack_ticks(pack_ticks(ticks, START_MS), START_MS, columns)
+    assert found.at_ms.tolist() == ticks.at_ms.tolist()
+    assert found.values.tobytes() == ticks.values[:, columns].tobytes()
+    with np.errstate(over="ignore", invalid="ignore"):
+        minutes = minutes_of(ticks)
+    few = Parts(minutes.start_ms, *(getattr(minutes, name)[:, columns] for name in Parts.__slots__[1:]))
+    assert same(unpack_parts(pack_parts(minutes, START_MS), START_MS, columns), few)
+
+
 @given(some_ticks())
 def test_parts_are_kept_whole(ticks: Ticks) -> None:
     with np.errstate(over="ignore", invalid="ignore"):

@@ -41,7 +41,9 @@ DAYS_AHEAD: Final = 7
 HOURS_AHEAD: Final = 6
 """The same for ticks of machines, whose partitions are hours."""
 MACHINES_AT_ONCE: Final = 10
-"""Machines whose hour is sealed in one transaction: some 150 ms, most of it before the transaction that writes."""
+POINTS_AT_ONCE: Final = 1_000_000
+"""At most so many machines' hours are sealed in one transaction, and about so many points: some 150 ms, most of it
+before the transaction that writes."""
 READS_END_MS: Final = 60_000
 """By then everybody has ended who began to read before what is now packed was packed."""
 PACK_FOR_MS: Final = 20_000
@@ -347,13 +349,17 @@ def seal_samples(store: Store, now_ms: int) -> Iterator[int]:
                     sealing.finish(conn, standing.closed_ms)
                 yield 0
             return
-        for begin in range(0, len(machine_ids), MACHINES_AT_ONCE):
+        begin, at_once = 0, 1
+        while begin < len(machine_ids):
             with store.read() as conn:
-                ready = sealing.plan(conn, start_ms, machine_ids[begin : begin + MACHINES_AT_ONCE])
+                ready = sealing.plan(conn, start_ms, machine_ids[begin : begin + at_once])
             with store.write() as conn:
                 if not sealing.write(conn, ready):
                     return  # another keeper is at it: the hour goes on in the next round
             yield len(ready.documents.blocks)
+            begin += at_once
+            fitting = at_once * POINTS_AT_ONCE // max(ready.points, 1)
+            at_once = max(1, min(at_once * 2, fitting, MACHINES_AT_ONCE))
         with store.write() as conn:
             sealing.finish(conn, start_ms + HOUR_MS)
         yield 0

@@ -175,18 +175,18 @@ def write(conn: Connection, some: Documents) -> None:
         fast.upsert_many(conn, table, _COLUMNS, rows)
 
 
-def ticks_in(key: Key, document: bytes) -> Ticks:
-    """Of a block. Raises Damaged, naming it."""
+def ticks_in(key: Key, document: bytes, columns: Sequence[int] | None = None) -> Ticks:
+    """Of a block, or of these columns of it. Raises Damaged, naming it."""
     try:
-        return unpack_ticks(document, key.start_ms)
+        return unpack_ticks(document, key.start_ms, columns)
     except Damaged as error:
         raise Damaged(f"the block of samples of {key}: {error}") from error
 
 
-def parts_in(key: Key, document: bytes, table: Table) -> Parts:
-    """Of minutes or an hour. Raises Damaged, naming it."""
+def parts_in(key: Key, document: bytes, table: Table, columns: Sequence[int] | None = None) -> Parts:
+    """Of minutes or an hour, or of these columns of it. Raises Damaged, naming it."""
     try:
-        return unpack_parts(document, key.start_ms)
+        return unpack_parts(document, key.start_ms, columns)
     except Damaged as error:
         raise Damaged(f"{table.name} of {key}: {error}") from error
 

@@ -65,10 +65,10 @@ def pack_ticks(ticks: Ticks, start_ms: int) -> bytes:
     return _packed(_TICKS, ticks.values.shape, [_planes(_unsigned(steps)[:, None]), _bits(ticks.values)])
 
 
-def unpack_ticks(document: bytes, start_ms: int) -> Ticks:
-    """What was packed. Raises Damaged."""
-    body = _Body(document, _TICKS)
-    steps = _signed(body.numbers(1))[:, 0]
+def unpack_ticks(document: bytes, start_ms: int, columns: Sequence[int] | None = None) -> Ticks:
+    """What was packed, or these columns of it. Raises Damaged."""
+    body = _Body(document, _TICKS, columns)
+    steps = body.numbers()
     return Ticks(np.cumsum(np.cumsum(steps)) + start_ms, body.floats())
 
 
@@ -97,11 +97,11 @@ def pack_parts(parts: Parts, start_ms: int) -> bytes:
     )
 
 
-def unpack_parts(document: bytes, start_ms: int) -> Parts:
-    """What was packed. Raises Damaged."""
-    body = _Body(document, _PARTS)
-    starts_ms = np.cumsum(_signed(body.numbers(1))[:, 0]) + start_ms
-    newest_ms = _signed(body.numbers(1))[:, 0] + starts_ms
+def unpack_parts(document: bytes, start_ms: int, columns: Sequence[int] | None = None) -> Parts:
+    """What was packed, or these columns of it. Raises Damaged."""
+    body = _Body(document, _PARTS, columns)
+    starts_ms = np.cumsum(body.numbers()) + start_ms
+    newest_ms = body.numbers() + starts_ms
     count = body.planes(4).view("<u4").astype(np.int64)
     behind = body.planes(4).view("<u4").astype(np.int64)
     least = body.floats()
@@ -134,30 +134,37 @@ def _packed(kind: int, shape: tuple[int, ...], sections: Sequence[bytes]) -> byt
 class _Body:
     """A document's sections, taken one after the other."""
 
-    def __init__(self, document: bytes, kind: int) -> None:
+    def __init__(self, document: bytes, kind: int, columns: Sequence[int] | None) -> None:
         try:
-            found, self.rows, self.width = _HEAD.unpack_from(document)
+            found, self._rows, self._width = _HEAD.unpack_from(document)
             self._bytes = zlib.decompress(memoryview(document)[_HEAD.size :])
         except (struct.error, zlib.error) as error:
             raise Damaged(f"damaged: {error}") from error
         if found != kind:
             raise Damaged(f"in format {found} where {kind} is expected: damaged, or made by a newer version")
         of_row, of_value = _SIZES[kind]
-        if len(self._bytes) != self.rows * (of_row + self.width * of_value):
+        if len(self._bytes) != self._rows * (of_row + self._width * of_value):
             raise Damaged("damaged: it is not as long as it says")
         self._begin = 0
+        self._picked: Sequence[int] | slice = slice(None) if columns is None else columns
 
-    def planes(self, size: int, width: int | None = None) -> NDArray[np.uint8]:
-        """Numbers of ``size`` bytes, to be viewed as such: [rows, width * size]."""
-        width = self.width if width is None else width
-        end = self._begin + self.rows * width * size
-        some = np.frombuffer(self._bytes, np.uint8, end - self._begin, self._begin)
-        self._begin = end
-        ordered = some.reshape(width, size, self.rows).transpose(2, 0, 1)
-        return np.ascontiguousarray(ordered).reshape(self.rows, width * size)
+    def planes(self, size: int) -> NDArray[np.uint8]:
+        """The columns that are asked for, numbers of ``size`` bytes, to be viewed as such: [rows, width * size]."""
+        return self._ordered(self._taken(self._width, size)[self._picked])
 
-    def numbers(self, width: int) -> NDArray[np.uint64]:
-        return self.planes(8, width).view("<u8")
+    def numbers(self) -> Ints:
+        """One of each row."""
+        return _signed(self._ordered(self._taken(1, 8)).view("<u8"))[:, 0]
+
+    def _taken(self, width: int, size: int) -> NDArray[np.uint8]:
+        length = self._rows * width * size
+        some = np.frombuffer(self._bytes, np.uint8, length, self._begin)
+        self._begin += length
+        return some.reshape(width, size, self._rows)
+
+    def _ordered(self, some: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        ordered = np.ascontiguousarray(some.transpose(2, 0, 1))
+        return ordered.reshape(self._rows, some.shape[0] * some.shape[1])
 
     def floats(self) -> _Floats32:
         changes = _signed32(self.planes(4).view("<u4"))

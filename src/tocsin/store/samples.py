@@ -252,19 +252,16 @@ class _There(NamedTuple):
         late = self.late.get(key)
         exact = late is not None and key.start_ms >= self.kept_from_ms
         if self.tier == "ticks" or exact or key not in self.documents:
-            single = [hours.ticks_in(key, self.blocks[key][1])] if key in self.blocks else []
             # Of two of the same time the first counts: the one that was stored.
-            single += [some[key] for some in (self.rows, self.late) if key in some]
-            return _folded(union([Ticks(at_ms, values[:, columns]) for at_ms, values in single]), step_ms)
-        parts = hours.parts_in(key, self.documents[key][1], _TABLES[self.tier])
-        parts = parts.placed(
-            [columns.index(number) if number in columns else -1 for number in range(parts.width)], len(columns)
-        )
-        return (
-            parts
-            if late is None
-            else tiers.merge([parts, _folded(Ticks(late.at_ms, late.values[:, columns]), step_ms)])
-        )
+            single = [hours.ticks_in(key, self.blocks[key][1], columns)] if key in self.blocks else []
+            single += [_picked(some[key], columns) for some in (self.rows, self.late) if key in some]
+            return _folded(union(single), step_ms)
+        parts = hours.parts_in(key, self.documents[key][1], _TABLES[self.tier], columns)
+        return parts if late is None else tiers.merge([parts, _folded(_picked(late, columns), step_ms)])
+
+
+def _picked(ticks: Ticks, columns: Sequence[int]) -> Ticks:
+    return Ticks(ticks.at_ms, ticks.values[:, columns])
 
 
 def _folded(ticks: Ticks, step_ms: int) -> Parts:

@@ -58,6 +58,8 @@ class Sealing(NamedTuple):
     start_ms: int
     machine_ids: list[int]
     documents: Documents
+    points: int
+    """How many numbers are in it, none counted as well."""
 
 
 def next_hour(conn: Connection) -> int | None:
@@ -76,15 +78,16 @@ def plan(conn: Connection, start_ms: int, machine_ids: Sequence[int]) -> Sealing
     revision = marks.read_samples(conn).revision
     rows = hours.rows(conn, machine_ids, start_ms, start_ms + HOUR_MS)
     there = hours.documents(conn, sample_blocks, machine_ids, [start_ms])
-    ready = Documents({}, {}, {})
+    ready, points = Documents({}, {}, {}), 0
     for key, ticks in rows.items():
+        points += ticks.values.size
         if key in there:  # from before it was cut off
             try:
                 ticks = union([hours.ticks_in(key, there[key][1]), ticks])
             except Damaged as error:
                 log.error("made anew from single samples", reason=str(error))
         _add(ready, key, ticks)
-    return Sealing(revision, start_ms, list(machine_ids), ready)
+    return Sealing(revision, start_ms, list(machine_ids), ready, points)
 
 
 def write(conn: Connection, sealing: Sealing) -> bool:
