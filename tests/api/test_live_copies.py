@@ -17,8 +17,11 @@ from sqlalchemy import text
 from websockets.asyncio.client import ClientConnection
 
 from tests.api.conftest import HTTP_TARGET, PASSWORD, loopback_network
+from tests.api.reporting import Reporters
 from tests.api.test_live import said, served, stall, watching
+from tests.api.test_live_machines import until
 from tests.api.test_targets import checked
+from tests.clocks import FakeClock
 from tests.redis import PrivateRedis
 from tocsin.api import live
 from tocsin.api.app import create_app
@@ -180,6 +183,35 @@ async def test_a_change_that_is_committed_after_a_later_one_is_told_too(installa
         numbers = "SELECT subject_id FROM transitions WHERE location_id = 0 ORDER BY id"
         with store.read() as conn:
             assert list(conn.execute(text(numbers)).scalars()) == [slow, quick]  # the numbers are the other way round
+
+
+async def test_watchers_of_two_copies_see_a_machine_as_it_reports(installation: Installation) -> None:
+    clock = FakeClock(SYSTEM_CLOCK.now_ms())
+    pipeline = Pipeline(installation.store, installation.bus, clock)
+    reporters = Reporters(installation.store, pipeline, clock, installation.bus)
+    number = await asyncio.to_thread(reporters.add, "db-1")
+    async with (
+        installation.api() as here,
+        installation.api() as there,
+        watching(here, installation.key) as one,
+        watching(there, installation.key) as two,
+        httpx.AsyncClient(headers={"Authorization": f"Bearer {installation.key}"}, timeout=LONG_S) as client,
+    ):
+        for browser in (one, two):
+            (machine,) = (await said(browser))["machines"]
+            assert (machine["id"], machine["verdict"]) == (number, "unknown")
+        for memory in (0.5, 0.25):
+            clock.tick(5)
+            await asyncio.to_thread(reporters.report, number, memory=memory)
+            for browser in (one, two):
+                await until(browser, lambda it, memory=memory: memory in memory_of(it))  # type: ignore[misc]
+        assert (await client.delete(f"http://{there}/v1/machines/{number}")).status_code == 204
+        for browser in (one, two):
+            await until(browser, lambda it: it["machines_removed"] == [number])
+
+
+def memory_of(message: dict[str, Any]) -> list[float | None]:
+    return [machine["current"]["memory"] for machine in message["machines"]]
 
 
 # ── Redis is gone ─────────────────────────────────────────────────────────────────────────────────────

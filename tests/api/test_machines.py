@@ -10,6 +10,7 @@ import pytest
 from tests.api.conftest import Client, fields_of
 from tests.api.reporting import Reporters
 from tests.clocks import FakeClock
+from tocsin.api import models
 from tocsin.bus.memory import MemoryBus
 from tocsin.core import bands as core_bands
 from tocsin.core.machine import Summary
@@ -28,6 +29,7 @@ async def one(client: Client, machine_id: int) -> dict[str, Any]:
     answer = await client.get(f"/v1/machines/{machine_id}")
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
+    models.MachineRead.model_validate(found)
     return found
 
 
@@ -108,6 +110,7 @@ async def test_the_worst_rule_is_the_verdict(outsider: Client, reporters: Report
         "degraded",
         found["reason"],
     )
+    models.Overview.model_validate(overview)
     (newest, *_) = (await outsider.get("/v1/timeline")).json()["items"]
     assert (newest["target"], newest["machine"], newest["rule"]) == (None, {"id": busy, "name": "busy"}, "memory")
 
@@ -173,7 +176,9 @@ async def test_the_last_half_hour_where_it_is_asked(outsider: Client, reporters:
     reporters.report(reporters.add("m"))
     (plain,) = (await outsider.get("/v1/machines")).json()["items"]
     assert "spark" not in plain
-    (item,) = (await outsider.get("/v1/machines?expand=spark")).json()["items"]
+    page = (await outsider.get("/v1/machines?expand=spark")).json()
+    models.Page[models.MachineRead].model_validate(page)
+    (item,) = page["items"]
     assert item["spark"] == [None] * 30
     assert fields_of(await outsider.get("/v1/machines?expand=sparks")) == ["expand"]
 
@@ -252,6 +257,7 @@ async def test_own_bands_go_before_those_of_tags(member: Client, reporters: Repo
     assert changed.json()["own_bands"] == {"memory": {"warn": 0.97, "warn_recovery": 0.92}}
     assert (await member.patch(f"/v1/machines/{number}", json={"bands": {}})).json()["own_bands"] == {}
     listed = (await member.get("/v1/machine-bands")).json()
+    models.AllTagBands.model_validate(listed)
     assert [item["tag"] for item in listed["items"]] == ["database"]
     assert (listed["usual"]["memory"]["warn"], listed["usual"]["reporting"]) == (0.85, {"silent_after_s": None})
     assert (await member.delete("/v1/machine-bands/database")).status_code == 204

@@ -244,7 +244,8 @@ def _numbers(values: NDArray[np.float64]) -> list[float]:
     """To seven digits; NaN is written as null."""
     known = np.isfinite(values) & (values != 0)
     size = np.ones(len(values))
-    size[known] = 10.0 ** (_DIGITS_KEPT - 1 - np.floor(np.log10(np.abs(values[known]))))
+    places = _DIGITS_KEPT - 1 - np.floor(np.log10(np.abs(values[known])))
+    size[known] = 10.0 ** np.clip(places, -300, 300)
     rounded: list[float] = (np.round(values * size) / size).tolist()
     return rounded
 
