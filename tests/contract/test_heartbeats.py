@@ -8,7 +8,7 @@ import pytest
 
 from tests.clocks import FakeClock
 from tocsin.bus.memory import MemoryBus
-from tocsin.catalog import heartbeats, targets
+from tocsin.catalog import heartbeats, silence, targets
 from tocsin.core.decide import State
 from tocsin.core.heartbeat import Call, CallKind
 from tocsin.core.outcome import HEADLINE, REACHABLE, StateKey, Subject
@@ -45,7 +45,7 @@ class Job:
         self.pass_time(60)
 
     def _sweep(self) -> Sweep:
-        return Sweep(store=self.store, pipeline=self.pipeline, clock=self.clock, policies=targets.policies)
+        return Sweep(store=self.store, pipeline=self.pipeline, clock=self.clock, policies=silence.policies)
 
     def call(self, kind: CallKind, run_id: str | None = None) -> None:
         with self.store.write() as conn:

@@ -147,8 +147,8 @@ class Silence:
         self.sweep = self.make()
 
     def make(self) -> Sweep:
-        def policies(_: Connection, target_ids: Collection[int]) -> Mapping[int, Policy]:
-            return {n: HEARTBEAT if n % 2 == 0 else Policy() for n in target_ids if n < 100}
+        def policies(_: Connection, keys: Collection[StateKey]) -> Mapping[StateKey, Policy]:
+            return {one: HEARTBEAT if one.subject.id % 2 == 0 else Policy() for one in keys if one.subject.id < 100}
 
         return Sweep(store=self.store, pipeline=self.pipeline, clock=self.clock, policies=policies)
 
@@ -267,10 +267,10 @@ def test_a_job_that_calls_while_the_sweep_looks_is_not_silent(
     several_write = store.engine_name != "sqlite"
     calls = [call]
 
-    def policies(_: Connection, target_ids: Collection[int]) -> Mapping[int, Policy]:
-        while several_write and target_ids and calls:
+    def policies(_: Connection, keys: Collection[StateKey]) -> Mapping[StateKey, Policy]:
+        while several_write and keys and calls:
             pipeline.write([calls.pop()])
-        return dict.fromkeys(target_ids, HEARTBEAT)
+        return dict.fromkeys(keys, HEARTBEAT)
 
     sweep = Sweep(store=store, pipeline=pipeline, clock=clock, policies=policies)
     sweep.sweep()
@@ -307,12 +307,12 @@ async def test_a_sweep_that_fails_is_tried_again(
     stop = asyncio.Event()
     asked: list[int] = []
 
-    def policies(_: Connection, target_ids: Collection[int]) -> Mapping[int, Policy]:
-        asked.extend(target_ids)
+    def policies(_: Connection, keys: Collection[StateKey]) -> Mapping[StateKey, Policy]:
+        asked.extend(one.subject.id for one in keys)
         if len(asked) == 1:
             raise LookupError("a defect")
         asyncio.run_coroutine_threadsafe(_set(stop), loop)
-        return dict.fromkeys(target_ids, HEARTBEAT)
+        return dict.fromkeys(keys, HEARTBEAT)
 
     loop = asyncio.get_running_loop()
     sweep = Sweep(store=store, pipeline=pipeline, clock=clock, policies=policies)

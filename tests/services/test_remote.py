@@ -19,7 +19,7 @@ from tests.clocks import FakeClock
 from tests.postgres import PrivateServer
 from tests.relay import Relay
 from tests.services.far import ME, Centre, far_home, seen, slots
-from tocsin.catalog import targets
+from tocsin.catalog import silence, targets
 from tocsin.core.decide import Verdict
 from tocsin.core.outcome import CERTIFICATE, Outcome, Result, StateKey, Subject
 from tocsin.core.target import CERTIFICATE_POLICY, TARGET
@@ -221,7 +221,7 @@ def test_an_answer_that_is_lost_stores_nothing_twice(centre: Centre, relay: Rela
 def test_the_other_locations_decide_while_one_is_silent_and_nothing_is_down_for_it(tmp_path: Path, place: Path) -> None:
     clock = FakeClock()
     centre = Centre(f"sqlite:///{tmp_path / 'tocsin.db'}", clock=clock)
-    sweep = Sweep(store=centre.store, pipeline=centre.pipeline, clock=clock, policies=targets.policies)
+    sweep = Sweep(store=centre.store, pipeline=centre.pipeline, clock=clock, policies=silence.policies)
     target_id = centre.add(locations=["oslo", "nyc"], quorum="any")
     here = ME._replace(id="worker-2", life="life-2", location="nyc", remote=False)
 

@@ -61,17 +61,21 @@ class Band:
         """From where on it is a warning, and a failure, for what has this verdict now; infinity: never. For a falling
         band of the number with its sign turned."""
         warn, critical = self.warn, self.critical
-        if verdict in (Verdict.DEGRADED, Verdict.DOWN):
-            warn = warn if self.warn_recovery is None else self.warn_recovery
-        if verdict is Verdict.DOWN:
-            critical = critical if self.critical_recovery is None else self.critical_recovery
-        return _worse_from(warn, self.falling), _worse_from(critical, self.falling)
+        return (
+            _worse_from(warn, self.warn_recovery if verdict in _NOT_WELL else None, self.falling),
+            _worse_from(critical, self.critical_recovery if verdict is Verdict.DOWN else None, self.falling),
+        )
 
 
-def _worse_from(threshold: float | None, falling: bool) -> float:
+_NOT_WELL: Final = (Verdict.DEGRADED, Verdict.DOWN)
+
+
+def _worse_from(threshold: float | None, recovery: float | None, falling: bool) -> float:
+    """A recovery threshold only ever makes it harder to recover, whatever layers of bands it came out of."""
     if threshold is None:
         return math.inf
-    return -threshold if falling else threshold
+    worse = -threshold if falling else threshold
+    return worse if recovery is None else min(worse, -recovery if falling else recovery)
 
 
 class _Kind(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 
-from tocsin.catalog import targets
+from tocsin.catalog import silence
 from tocsin.lib.threads import Threads, on_this_loop
 from tocsin.main import ROLES
 from tocsin.main.ends import Ends
@@ -26,7 +26,13 @@ async def start(house: House, ends: Ends) -> AsyncIterator[None]:
         network=house.network,
         link_base=house.settings.link_base,
     )
-    sweep = Sweep(store=house.store, pipeline=house.pipeline, clock=house.clock, policies=targets.policies)
+    sweep = Sweep(
+        store=house.store,
+        pipeline=house.pipeline,
+        clock=house.clock,
+        policies=silence.policies,
+        listeners=silence.LISTENERS,
+    )
     with closing(Threads("sweep-begin", 1)) as threads:
         await threads.run(sweep.begin)
     async with (

@@ -1,7 +1,7 @@
 """Silence turned into outcomes: subjects that should have been heard of by now and were not.
 
 Only for those that stay silent; where the next outcome comes first, the decision puts the silence in by itself.
-Knows no kind of target: what silence means is in the policy, when it is reached is in the state. Beside that it looks
+Knows no kind of subject: what silence means is in the policy, when it is reached is in the state. Beside that it looks
 now and then whether headlines are what their locations agree on.
 """
 
@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 from typing import Final
 from uuid import uuid4
 
 from sqlalchemy import Connection
 
 from tocsin.core.decide import Policy, Quorum, State, silence
-from tocsin.core.outcome import CERTIFICATE, Result, StateKey
+from tocsin.core.outcome import CERTIFICATE, Outcome, Result, StateKey
 from tocsin.core.quorum import agreed
 from tocsin.core.target import CERTIFICATE_POLICY
 from tocsin.lib.clock import Clock
@@ -37,6 +38,8 @@ AWAY_MS = 10_000
 """A start this soon after the last round is a quick restart or a second process, not an absence."""
 MEND_EVERY_MS = 300_000
 LEASE = "sweep"
+NOBODY_LISTENED: Final = "no aggregator was running"
+"""The reason of a verdict that is unknown because nobody could have heard."""
 _EVER = 2**62
 _QUORUMS: Final = {CERTIFICATE: CERTIFICATE_POLICY.quorum}
 """Of rules whose quorum no target chooses."""
@@ -45,7 +48,11 @@ log = get_logger("sweep")
 
 
 class Sweep:
-    """``policies(conn, target_ids)`` gives the policy of each target that still exists."""
+    """``policies(conn, keys)`` gives the policy of each state whose subject still exists and is judged by that rule.
+
+    ``listeners`` names, by kind, the lease of those who must be there for a subject to be heard at all. While nobody
+    is, its silence is nothing to measure, and no failure.
+    """
 
     def __init__(
         self,
@@ -53,12 +60,16 @@ class Sweep:
         store: Store,
         pipeline: Pipeline,
         clock: Clock,
-        policies: Callable[[Connection, Collection[int]], Mapping[int, Policy]],
+        policies: Callable[[Connection, Collection[StateKey]], Mapping[StateKey, Policy]],
+        listeners: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._store = store
         self._pipeline = pipeline
         self._clock = clock
         self._policies = policies
+        self._listeners = listeners
+        self._heard_since_ms: dict[str, int] = {}
+        """Since when somebody listens without a break, by kind."""
         self._holder = str(uuid4())
         self._round: tuple[int, int] | None = None
         """When the last round was, by the wall clock and by the monotonic one."""
@@ -96,6 +107,7 @@ class Sweep:
                     self._excuse(conn, then_ms, before_ms=_EVER, by_ms=jumped_ms)
                 if passed_ms > GAP_MS or abs(jumped_ms) > GAP_MS:
                     self._steady_since_ms = now_ms
+            self._look_who_listens(conn, now_ms)
         self._round = (now_ms, monotonic_ms)
         if now_ms - self._steady_since_ms < SETTLE_MS:
             return 0
@@ -103,7 +115,7 @@ class Sweep:
         while True:
             with self._store.write() as conn:
                 seen = [key for key, _ in states.overdue(conn, now_ms, BATCH)]
-                policies = self._policies(conn, [key.subject.id for key in seen])
+                policies = self._policies(conn, seen)
                 # Read again now that they are ours: a subject may have been heard of since it was found overdue.
                 overdue = [
                     (key, state)
@@ -111,9 +123,9 @@ class Sweep:
                     if state.due_ms is not None and state.due_ms < now_ms
                 ]
                 entries = [
-                    Entry(missed, policy)
+                    Entry(self._as_heard(missed, now_ms), policy)
                     for key, state in overdue
-                    if (policy := policies.get(key.subject.id)) is not None
+                    if (policy := policies.get(key)) is not None
                     and _is_expected(state)
                     and (missed := silence(key, state, policy)) is not None
                 ]
@@ -123,7 +135,7 @@ class Sweep:
                     [
                         (key, state._replace(due_ms=None))
                         for key, state in overdue
-                        if key.subject.id not in policies or not _is_expected(state)
+                        if key not in policies or not _is_expected(state)
                     ],
                 )
                 settled, changed = self._pipeline.write_within(conn, entries)
@@ -135,6 +147,23 @@ class Sweep:
             self._mend()
             self._mended_ms = monotonic_ms
         return found
+
+    def _look_who_listens(self, conn: Connection, now_ms: int) -> None:
+        for kind, lease in self._listeners.items():
+            until_ms = leases.until_ms(conn, lease)
+            if until_ms is None or until_ms < now_ms:
+                self._heard_since_ms.pop(kind, None)
+            else:
+                self._heard_since_ms.setdefault(kind, now_ms)
+
+    def _as_heard(self, missed: Outcome, now_ms: int) -> Outcome:
+        """Silence as it counts. Where nobody listened it is looked at again once somebody has done so for a while."""
+        kind = missed.key.subject.kind
+        since_ms = self._heard_since_ms.get(kind)
+        deaf = kind in self._listeners and (since_ms is None or now_ms - since_ms < SETTLE_MS)
+        if not deaf or missed.result is not Result.FAILED:
+            return missed
+        return missed._replace(result=Result.UNMEASURED, reason=NOBODY_LISTENED, next_due_ms=now_ms + SETTLE_MS)
 
     def _mend(self) -> None:
         """Counts headlines again that are not what their locations agree on.
@@ -160,11 +189,9 @@ class Sweep:
     def _excuse(self, conn: Connection, listened_ms: int, *, before_ms: int, by_ms: int) -> None:
         """Puts off what fell due after ``listened_ms``, was due before ``before_ms`` and is a failure when silent."""
         expected = [key for key, _ in states.overdue(conn, before_ms)]
-        policies = self._policies(conn, [key.subject.id for key in expected])
+        policies = self._policies(conn, expected)
         jobs = [
-            key
-            for key in expected
-            if (policy := policies.get(key.subject.id)) is not None and policy.silence is Result.FAILED
+            key for key in expected if (policy := policies.get(key)) is not None and policy.silence is Result.FAILED
         ]
         moved = [
             (key, state._replace(due_ms=state.due_ms + by_ms))
