@@ -345,8 +345,12 @@ def _counters(layout: Layout) -> shape.Marks:
     return np.array([one.kind == "counter" for one in layout], dtype=np.bool_)
 
 
+_ALL_STORED: Final = metrics.OTLP_EXPORTS.labels("stored")
+_SOME_REFUSED: Final = metrics.OTLP_EXPORTS.labels("partial")
+
+
 def _count(refused: Refused) -> None:
-    metrics.OTLP_EXPORTS.labels("partial" if refused.total else "stored").inc()
+    (_SOME_REFUSED if refused.total else _ALL_STORED).inc()
     for reason, count in refused.counts.items():
         metrics.OTLP_REFUSED.labels(reason.label).inc(count)
 

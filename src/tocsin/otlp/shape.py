@@ -101,14 +101,12 @@ class Numbers(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a vector is made of points: ``values[points]`` are added up at ``slots``."""
+    """How a vector is made of points: ``values[points]`` are added up at ``slots``, of their starts the latest."""
 
     layout: Layout
     points: Places
     slots: Places
-    starts: Places  # of each slot: the point whose start counts
-    sums: tuple[tuple[int, Places], ...]  # slots of several points, and which: the latest start counts
-    counters: Marks  # of each slot
+    others: Places  # slots of what is no counter and has no start
     cores: tuple[int, int] | None  # the slot that says how many cores there are, and how many
     left_out: tuple[int, ...]  # points of too many series
 
@@ -133,8 +131,9 @@ class Bundle:
         return np.array([point.delta for point in self.points], dtype=np.bool_)
 
     @cached_property
-    def counters(self) -> Marks:
-        return self.grows & ~self.deltas
+    def growing(self) -> Places:
+        """Which of them ``grows`` marks."""
+        return np.flatnonzero(self.grows)
 
     @cached_property
     def any_delta(self) -> bool:
@@ -495,16 +494,11 @@ def _plan(points: Sequence[Point], chosen: Iterable[int], broken: frozenset[Seri
     series = sorted([*parts, CPU_COUNT] if counted else parts, key=lambda one: (one.name, one.attributes))
     slots = {one: slot for slot, one in enumerate(series)}
     pairs = [(place, slots[one]) for one, places in parts.items() for place in places]
-    starts = np.zeros(len(series), dtype=np.intp)
-    for one, places in parts.items():
-        starts[slots[one]] = places[0]
     return Plan(
         layout=Layout(tuple(series)),
         points=np.array([place for place, _ in pairs], dtype=np.intp),
         slots=np.array([slot for _, slot in pairs], dtype=np.intp),
-        starts=starts,
-        sums=tuple((slots[one], np.array(places, dtype=np.intp)) for one, places in parts.items() if len(places) > 1),
-        counters=np.array([one.kind == "counter" for one in series], dtype=np.bool_),
+        others=np.array([slot for slot, one in enumerate(series) if one.kind != "counter"], dtype=np.intp),
         cores=(slots[CPU_COUNT], cores) if counted else None,
         left_out=tuple(sorted(left_out)),
     )

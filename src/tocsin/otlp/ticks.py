@@ -23,6 +23,7 @@ SHORTEST_NS: Final = 10_000_000
 LARGEST: Final = float(np.finfo(np.float32).max)
 """What is stored are numbers of four bytes."""
 _NS: Final = np.uint64(1_000_000)
+_ENDS: Final = (np.minimum.reduce, np.maximum.reduce)
 
 
 class Tick(NamedTuple):
@@ -41,15 +42,18 @@ def ticks(part: Part, numbers: Numbers, *, now_ms: int, kept_ms: int) -> tuple[l
         places = part.places
         numbers = Numbers(numbers.at_ns[places], numbers.start_ns[places], numbers.values[places])
     bundle, refused = part.bundle, Refused()
+    oldest_ms, newest_ms = now_ms - kept_ms, now_ms + AHEAD_MS
+    first_ms, last_ms = (int(least_or_most(numbers.at_ns)) // 1_000_000 for least_or_most in _ENDS)
+    if oldest_ms <= first_ms <= last_ms <= min(newest_ms, first_ms + MOMENT_MS) and _is_plain(bundle, numbers):
+        return [_tick(bundle, bundle.whole, numbers, numbers.values, first_ms, refused)], refused
     at_ms = (numbers.at_ns // _NS).astype(np.int64)
-    values, fit = _judged(bundle, numbers, at_ms, now_ms - kept_ms, now_ms + AHEAD_MS, refused)
-    if fit is None and bundle.each_once and int(at_ms.max()) - int(at_ms.min()) <= MOMENT_MS:
-        return [_tick(bundle, bundle.whole, numbers, values, int(at_ms.min()), refused)], refused
-    chosen = np.arange(len(bundle)) if fit is None else np.flatnonzero(fit)
-    unfit = () if fit is None else np.flatnonzero(~fit)
-    broken = frozenset(total for place in unfit if (total := bundle.points[place].total) is not None)
+    values, fit = _judged(bundle, numbers, at_ms, oldest_ms, newest_ms, refused)
+    in_time = (at_ms >= oldest_ms) & (at_ms <= newest_ms)
+    broken = frozenset(
+        total for place in np.flatnonzero(in_time & ~fit) if (total := bundle.points[place].total) is not None
+    )
     found = []
-    for moment in _moments(bundle, at_ms, chosen, refused):
+    for moment in _moments(bundle, at_ms, np.flatnonzero(fit), refused):
         plan = bundle.plan(moment, broken)
         if len(plan.layout):
             at = int(at_ms[moment].min())
@@ -57,10 +61,22 @@ def ticks(part: Part, numbers: Numbers, *, now_ms: int, kept_ms: int) -> tuple[l
     return found, refused
 
 
+def _is_plain(bundle: Bundle, numbers: Numbers) -> bool:
+    """Whether all of it may be kept as it is: what mostly comes, looked at in few steps."""
+    if bundle.any_delta or not bundle.each_once or not np.maximum.reduce(np.abs(numbers.values)) <= LARGEST:
+        return False
+    growing = bundle.growing
+    if not len(growing):
+        return True
+    return bool(
+        np.minimum.reduce(numbers.values[growing]) >= 0 and (numbers.start_ns[growing] <= numbers.at_ns[growing]).all()
+    )
+
+
 def _judged(
     bundle: Bundle, numbers: Numbers, at_ms: Int64s, oldest_ms: int, newest_ms: int, refused: Refused
-) -> tuple[Floats, Marks | None]:
-    """The values, deltas as rates, and which points are fit to be kept; None: all of them."""
+) -> tuple[Floats, Marks]:
+    """The values, deltas as rates, and which points are fit to be kept."""
     values = numbers.values
     late_start = (numbers.start_ns > numbers.at_ns) & bundle.grows
     short = np.zeros(len(bundle), dtype=np.bool_)
@@ -79,16 +95,13 @@ def _judged(
             (why.START, late_start),
             (why.SHORT, short),
         )
-    unfit = np.logical_or.reduce([marks for _, marks in wrong])
-    if not unfit.any():
-        return values, None
     counted = np.zeros(len(bundle), dtype=np.bool_)
     for reason, marks in wrong:
         fresh = np.flatnonzero(marks & ~counted)
         if len(fresh):
             refused.add(reason, len(fresh), shown(bundle.points[fresh[0]].key[0]))
             counted |= marks
-    return values, ~unfit
+    return values, ~counted
 
 
 def _moments(bundle: Bundle, at_ms: Int64s, chosen: Int64s, refused: Refused) -> list[Sequence[int]]:
@@ -114,13 +127,11 @@ def _moments(bundle: Bundle, at_ms: Int64s, chosen: Int64s, refused: Refused) ->
 def _tick(bundle: Bundle, plan: Plan, numbers: Numbers, values: Floats, at_ms: int, refused: Refused) -> Tick:
     size = len(plan.layout)
     vector = np.bincount(plan.slots, values[plan.points], size).astype(np.float64, copy=False)
-    start_ns = np.where(plan.counters, numbers.start_ns[plan.starts], np.uint64(0))
-    for slot, places in plan.sums:
-        if plan.counters[slot]:
-            start_ns[slot] = numbers.start_ns[places].max()
+    start_ns = np.zeros(size, dtype=np.uint64)
+    np.maximum.at(start_ns, plan.slots, numbers.start_ns[plan.points])
+    start_ns[plan.others] = 0
     if plan.cores is not None:
         vector[plan.cores[0]] = plan.cores[1]
-        start_ns[plan.cores[0]] = 0
     if plan.left_out:
         refused.add(why.TOO_MANY_SERIES, len(plan.left_out), shown(bundle.points[plan.left_out[0]].key[0]))
     return Tick(at_ms, plan.layout, (start_ns // _NS).astype(np.int64), vector)

@@ -25,6 +25,7 @@ CALL: Final = "Export"
 DETAILS: Final = "grpc-status-details-bin"
 """In trailing metadata: a google.rpc.Status."""
 
+_OK: Final = metrics.REMOTE_CALLS.labels(CALL, "ok")
 log = get_logger("aggregator")
 
 
@@ -51,7 +52,7 @@ class Otlp:
             log.exception("an export failed")
             metrics.OTLP_EXPORTS.labels("refused").inc()
             await OUR_FAULT.answer(CALL, context)
-        metrics.REMOTE_CALLS.labels(CALL, "ok").inc()
+        _OK.inc()
         return answer
 
 
