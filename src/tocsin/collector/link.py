@@ -56,7 +56,9 @@ _OPTIONS: Final = (
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.min_reconnect_backoff_ms", 5_000),
+    ("grpc.min_reconnect_backoff_ms", 5_000),  # so long may one attempt take
+    ("grpc.initial_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
     ("grpc.enable_retries", 0),  # when to try again is decided here
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.dns_enable_srv_queries", 0),
@@ -103,9 +105,16 @@ class _Ended(Exception):
     something was being written, and then the library does not tell what the aggregator said."""
 
     def __init__(
-        self, trouble: _Trouble, reason: str, pause_s: float | None = None, *, is_blurred: bool = False
+        self,
+        trouble: _Trouble,
+        reason: str,
+        pause_s: float | None = None,
+        *,
+        is_blurred: bool = False,
+        needs_another_connection: bool = False,
     ) -> None:
         super().__init__(reason)
+        self.needs_another_connection = needs_another_connection
         self.is_blurred = is_blurred
         self.trouble = trouble
         self.reason = reason
@@ -141,6 +150,9 @@ class Link:
             authority = address.authority_file or default_ca_file()
             with open(authority, "rb") as file:
                 self._credentials = grpc.ssl_channel_credentials(root_certificates=file.read())
+        self._channel: grpc.aio.Channel | None = None
+        """Kept from stream to stream: each has to read through all authorities of the system, 1 MB that is not given
+        back."""
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -180,6 +192,17 @@ class Link:
 
     async def run(self) -> None:
         """Until ``stop``."""
+        try:
+            await self._run()
+        finally:
+            await self._hang_up()
+
+    async def _hang_up(self) -> None:
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            await channel.close()
+
+    async def _run(self) -> None:
         while not self._stopping.is_set():
             try:
                 await self._stream()
@@ -191,6 +214,8 @@ class Link:
                 if ended.is_blurred and not self._careful:
                     self._careful = True
                     continue
+                if ended.needs_another_connection:
+                    await self._hang_up()
                 self._found(ended.trouble, ended.reason)
                 pause_s = self._pause_s(ended)
             except OSError as error:
@@ -205,14 +230,15 @@ class Link:
 
     async def _stream(self) -> None:
         """Returns when it is to stop and nothing is left to do. Raises _Ended and _Renewed."""
-        where = self._address.host_and_port
-        channel = (
-            grpc.aio.insecure_channel(where, options=_OPTIONS)
-            if self._credentials is None
-            else grpc.aio.secure_channel(where, self._credentials, options=_OPTIONS)
-        )
+        if self._channel is None:
+            where = self._address.host_and_port
+            self._channel = (
+                grpc.aio.insecure_channel(where, options=_OPTIONS)
+                if self._credentials is None
+                else grpc.aio.secure_channel(where, self._credentials, options=_OPTIONS)
+            )
         try:
-            stream = channel.stream_stream(_PATH, _bytes, pb.Receipt.FromString)
+            stream = self._channel.stream_stream(_PATH, _bytes, pb.Receipt.FromString)
             talk = self._talk = _Talk(stream(metadata=self._metadata))
             async with asyncio.TaskGroup() as group:
                 sending = group.create_task(self._send(talk))
@@ -225,7 +251,6 @@ class Link:
                     sending.cancel()
         finally:
             self._talk = None
-            await channel.close()
         if talk.ended is None and not self._stopping.is_set():
             raise _Renewed
         if talk.ended is not None:
@@ -243,7 +268,8 @@ class Link:
                     self._take(talk, receipt)
         except TimeoutError:
             if not self._stopping.is_set():
-                raise _Ended(_Trouble.CUT_OFF, f"it acknowledges nothing for {self._patience.ack_s:g} s") from None
+                reason = f"it acknowledges nothing for {self._patience.ack_s:g} s"
+                raise _Ended(_Trouble.CUT_OFF, reason, needs_another_connection=True) from None
         except grpc.aio.AioRpcError as error:
             raise _in_plain_words(error) from error
         else:
