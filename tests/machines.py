@@ -120,6 +120,8 @@ class SimulatedMachine:
     def __post_init__(self) -> None:
         self.kept: OrderedDict[int, pb.Tick] = OrderedDict()
         self.made = 0
+        self.times: set[int] = set()
+        """Of every tick it ever made."""
         self.seq = 0
         self._counts = np.zeros(len(self.layout))
         self._counted_ms = 0
@@ -171,6 +173,7 @@ class SimulatedMachine:
         )
         self.kept[self.seq] = tick
         self.made += 1
+        self.times.add(at_ms)
         return tick
 
     def values(self, at_ms: int) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -1,72 +1,71 @@
-"""Machines in a whole installation: the one it runs on, and one whose collector reports to it."""
+"""Machines that report to a split installation whose aggregator is killed: nothing is lost, nothing is there twice."""
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
+import asyncio
+import random
 import time
-from pathlib import Path
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
 
-from tests.running import Tocsin, _environment, running
+import pytest
 
+from tests.machines import SimulatedMachine, channel_to, send
+from tests.running import Split
 
-def rows(tocsin: Tocsin) -> list[tuple[object, ...]]:
-    return tocsin.rows("SELECT name, uid, every_ms FROM machines WHERE deleted_ms IS NULL ORDER BY uid")
-
-
-def test_the_machine_it_runs_on_is_there_at_once(tmp_path: Path) -> None:
-    with running(tmp_path, {"TOCSIN_COLLECT": "true", "TOCSIN_MACHINE_ID": "here"}) as tocsin:
-        tocsin.wait_until(lambda: rows(tocsin), what="for this machine")
-        ((_, uid, every_ms),) = rows(tocsin)
-        assert (uid, every_ms) == ("here", 5000)
-        tocsin.wait_until(lambda: len(tocsin.rows("SELECT * FROM samples")) >= 2, what="for its samples")
-        shown = tocsin.wait_until(
-            lambda: [one for one in tocsin.items("/v1/machines") if one["verdict"] == "up"], what="for its verdict"
-        )
-        (current,) = [one["current"] for one in shown]
-        assert isinstance(current, dict)
-        assert 0 < current["memory"] < 1
-        assert current["cores"] >= 1
-        assert current["cpu"] is not None
-    with running(tmp_path, {"TOCSIN_COLLECT": "true", "TOCSIN_MACHINE_ID": "here"}) as tocsin:
-        before = len(tocsin.rows("SELECT * FROM samples"))
-        tocsin.wait_until(lambda: len(tocsin.rows("SELECT * FROM samples")) > before, what="for more samples")
-        assert len(rows(tocsin)) == 1
+MACHINES = 40
+KILLS = 4
 
 
-def test_it_can_be_left_out(tmp_path: Path) -> None:
-    with running(tmp_path) as tocsin:
-        tocsin.get("/v1/machines")
-        assert not rows(tocsin)
+@pytest.mark.slow
+async def test_an_aggregator_that_is_killed_again_and_again_loses_no_tick_and_stores_none_twice(split: Split) -> None:
+    (aggregator,) = split.of("aggregator")
+    made = split.command("keys", "create", "machines", "--scope", "ingest")
+    assert made.returncode == 0, made.stderr
+    key = made.stdout.strip()
+    several = [SimulatedMachine(f"m-{number}", every_ms=100) for number in range(MACHINES)]
+    times: dict[str, set[int]] = {}
+    stop = asyncio.Event()
+    random.seed(7)
+
+    def stored() -> int:
+        return int(split.rows("SELECT count(*) FROM samples")[0][0])
+
+    def more_than(number: int) -> bool:
+        return stored() > number
+
+    async with asyncio.TaskGroup() as tasks:
+        channels = [channel_to(split.grpc_port) for _ in range(4)]
+        for number, machine in enumerate(several):
+            tasks.create_task(send(machine, channels[number % 4], key, stop))
+        for _ in range(KILLS):
+            before = await asyncio.to_thread(stored)
+            await _until(partial(more_than, before + 10 * MACHINES))
+            await asyncio.sleep(random.random() * 0.2)  # anywhere in a batch
+            aggregator.kill()
+            aggregator.start()
+            await asyncio.to_thread(aggregator.wait_ready)
+        await _until(lambda: all(machine.made - len(machine.kept) >= 50 for machine in several))
+        stop.set()
+    for channel in channels:
+        await channel.close()
+    # What nobody acknowledged may be there or not; what was must be, and nothing may be there twice.
+    rows = split.rows("SELECT m.uid, s.at_ms FROM samples s JOIN machines m ON m.id = s.machine_id")
+    found = Counter(rows)
+    assert set(found.values()) == {1}
+    for uid, at_ms in found:
+        times.setdefault(uid, set()).add(at_ms)
+    for machine in several:
+        kept = {tick.at_ms for tick in machine.kept.values()}
+        assert machine.times - kept <= times[machine.uid], f"{machine.uid} lost ticks"
+        assert times[machine.uid] <= machine.times, f"{machine.uid} has ticks it never made"
+    verdicts = split.rows("SELECT DISTINCT after FROM transitions WHERE subject_kind = 'machine'")
+    assert verdicts == [("up",)]
 
 
-def test_a_collector_reports_also_what_it_saw_while_nobody_listened(tmp_path: Path) -> None:
-    """The installation is killed under it and comes back; every tick is there once."""
-    with running(tmp_path) as tocsin:
-        made = tocsin.command("keys", "create", "web", "--scope", "ingest")
-        assert made.returncode == 0, made.stderr
-        words = ("--aggregator", f"127.0.0.1:{tocsin.grpc_port}", "--every", "1", "--machine-id", "web-1")
-        with subprocess.Popen(
-            [sys.executable, "-m", "tocsin", "collector", *words, "--name", "web", "--data-dir", str(tmp_path / "c")],
-            env=_environment({"TOCSIN_AGGREGATOR_KEY": made.stdout.strip()}),
-        ) as collector:
-            try:
-                count = "SELECT count(*), count(DISTINCT at_ms) FROM samples"
-                tocsin.wait_until(lambda: tocsin.rows(count)[0][0] >= 3, what="for samples")
-                assert rows(tocsin) == [("web", "web-1", 1000)]
-                ((last_ms,),) = tocsin.rows("SELECT max(at_ms) FROM samples")
-                tocsin.kill()
-                down_ms = time.time() * 1000
-                tocsin.start()
-                up_ms = time.time() * 1000
-                between = f"SELECT count(*) FROM samples WHERE at_ms > {last_ms}"
-                tocsin.wait_until(lambda: tocsin.rows(between)[0][0] >= 5, what="for what waited")
-                collector.send_signal(signal.SIGTERM)
-                assert collector.wait(10) == 0
-                times = [int(row[0]) for row in tocsin.rows("SELECT at_ms FROM samples ORDER BY at_ms")]
-                assert len(times) == len(set(times))
-                assert [at_ms for at_ms in times if down_ms < at_ms < up_ms], "nothing of when nobody listened"
-            finally:
-                if collector.poll() is None:
-                    collector.kill()
+async def _until(look: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 90
+    while not await asyncio.to_thread(look):
+        assert time.monotonic() < deadline, "waited in vain"
+        await asyncio.sleep(0.1)
