@@ -138,6 +138,17 @@ def test_how_often_a_machine_reports_is_learned(house: House) -> None:
     assert house.machines()["web-1"].every_ms == 15_000
 
 
+def test_a_collector_and_a_program_that_speak_of_one_machine_do_not_contradict_each_other(house: House) -> None:
+    collector = Host(attributes={"host.id": "x", "os.type": "linux"})
+    for number in range(3):
+        at_ms = AT_MS + 61_000 * number
+        program = export(gauge("queue", point(1, at_ms)), host__id="x", service__name="shop", host__arch="arm64")
+        house.send(collector.export(at_ms), program, at_ms=at_ms)
+    machine = house.machines()["x"]
+    assert (machine.name, machine.version) == ("web-1", "OpenTelemetry Collector 0.140.0")
+    assert machine.facts == {"host.arch": "arm64", "host.id": "x", "host.name": "web-1", "os.type": "linux"}
+
+
 def test_what_is_sent_twice_is_there_once(house: House) -> None:
     first = Host().export(AT_MS)
     house.send(first, first)

@@ -197,7 +197,12 @@ class Door:
         senseless += dynamic.senseless
         if not found and not senseless:
             return
-        machine = await self._machine(part.who, key_id)
+        try:
+            machine = await self._machine(part.who, key_id)
+        except Inadmissible as error:
+            log.info("a machine cannot be registered", uid=part.who.uid, reason=str(error))
+            refused.add(why.NO_MACHINE, len(part.bundle) - dynamic.total, shown(part.who.uid))
+            return
         if senseless:
             export.refused[machine.id] = export.refused.get(machine.id, 0) + senseless
         for tick in found:
@@ -267,6 +272,7 @@ class Door:
         if known is not None and not self._intake.exists(known.id):
             known = None
         if known is not None:
+            who = _beside(known.who, who)
             lately = now_s - known.looked_s < LOOK_AGAIN_S
             is_first_time = not known.every_ms and known.layouts.every_ms()
             if (lately and not is_first_time) or not known.is_other(who, key_id):
@@ -335,6 +341,19 @@ class Door:
             with self._store.write() as conn:
                 for machine_id in sorted(refused):
                     machines.note(conn, machine_id, refused_more=refused[machine_id])
+
+
+def _beside(known: Who, who: Who) -> Who:
+    """What a machine is after several have spoken of it, a Collector and programs that run there: all facts, the host's
+    own name, and the Collector's version before a library's."""
+    is_named = "host.name" in who.facts or "host.name" not in known.facts
+    is_collector = "Collector" in who.version or "Collector" not in known.version
+    return Who(
+        who.uid,
+        who.name if is_named else known.name,
+        {**known.facts, **who.facts},
+        who.version if is_collector else known.version,
+    )
 
 
 def _in_order(one: Arrived) -> tuple[int, int]:
