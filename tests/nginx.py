@@ -21,10 +21,11 @@ _START_WITHIN_S = 10
 
 
 @contextmanager
-def nginx(server: str, directory: Path, *, before: Sequence[str] = ()) -> Iterator[None]:
+def nginx(server: str, directory: Path, *, before: Sequence[str] = (), http: str = "") -> Iterator[None]:
     """Runs nginx with one ``server`` block, its files in ``directory``, until the end of the block.
 
-    The block's first ``listen`` must name an address and a port. ``before`` is put before the command (``taskset …``).
+    The block's first ``listen`` must name an address and a port. ``before`` is put before the command (``taskset …``),
+    ``http`` before the block.
     """
     assert NGINX is not None
     temporary = "".join(
@@ -34,7 +35,7 @@ def nginx(server: str, directory: Path, *, before: Sequence[str] = ()) -> Iterat
     configuration.write_text(
         f"daemon off; worker_processes 1; pid {directory}/pid; error_log {directory}/error.log;"
         f"events {{ worker_connections 8192; }}"
-        f"http {{ access_log off; {temporary} server {{ {server} }} }}"
+        f"http {{ access_log off; {temporary} {http} server {{ {server} }} }}"
     )
     listen = re.search(r"listen ([\d.]+):(\d+)", server)
     assert listen is not None

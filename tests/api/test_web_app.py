@@ -16,6 +16,7 @@ PAGE = "<!doctype html><title>Tocsin</title><div id=root></div>"
 def built(web_dir: Path) -> Path:
     (web_dir / "assets").mkdir(parents=True)
     (web_dir / "index.html").write_text(PAGE)
+    (web_dir / "edge.html").write_text("the relay's page")
     (web_dir / "favicon.svg").write_text("<svg/>")
     script = web_dir / "assets" / "index-Bx3kQ9aZ.js"
     script.write_text("console.log(1)")
@@ -32,7 +33,7 @@ async def test_without_a_build_it_says_how_to_get_one(nobody: Client) -> None:
     assert answer.headers["cache-control"] == "no-store"
 
 
-@pytest.mark.parametrize("path", ["/", "/index.html", "/targets", "/targets/17", "/settings/channels?x=1"])
+@pytest.mark.parametrize("path", ["/", "/index.html", "/edge.html", "/targets", "/targets/17", "/settings/channels?x=1"])
 async def test_the_page_answers_every_address_of_the_app(nobody: Client, built: Path, path: str) -> None:
     answer = await nobody.get(path)
     assert (answer.status_code, answer.text) == (200, PAGE)

@@ -53,7 +53,8 @@ class WebApp:
         if request.method not in ("GET", "HEAD"):
             detail = f"{request.method} is not possible at {request.url.path}."
             return problem(405, detail, headers={"Allow": "GET, HEAD"})
-        if path and path != PAGE and (file := self._files.find(path)) is not None:
+        # Another page that was built is the relay's, and of no use here.
+        if path and not path.endswith(".html") and (file := self._files.find(path)) is not None:
             return sent(file, request.headers, kept_for(path))
         if path.startswith("assets/"):
             return problem(404, f"There is nothing at {request.url.path}.")

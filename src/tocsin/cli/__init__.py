@@ -1,8 +1,8 @@
 """tocsin …: the command line.
 
 The one place that reads arguments, prints to a terminal and sets an exit code: 0 fine, 1 failed, 2 wrong use.
-``tocsin collector`` runs for years on machines that have other things to do, in a process without Typer; therefore
-nothing is loaded here before it is clear what was asked for.
+``tocsin collector`` and ``tocsin edge`` run for years on machines that are small or have other things to do, in a
+process without Typer; therefore nothing is loaded here before it is clear what was asked for.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from tocsin.cli import collector
 
             return collector.main(words[1:])
+        if words[:1] == ["edge"]:
+            from tocsin.cli import edge
+
+            return edge.main(words[1:])
 
         from tocsin.cli.commands import root
 

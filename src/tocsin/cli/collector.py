@@ -10,14 +10,15 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
+
+from tocsin.cli.plain import WRONG_USE, Parser
 
 if TYPE_CHECKING:
     from tocsin.collector.link import Address
 
 FAILED: Final = 1
-WRONG_USE: Final = 2
 PORT: Final = 4317
 SPOOL_MB: Final = 64
 LEAST_EVERY_S, MOST_EVERY_S = 1.0, 3600.0
@@ -31,22 +32,8 @@ class WrongUse(Exception):
     """What is wrong with what was given, in one line."""
 
 
-class _Parser(argparse.ArgumentParser):
-    """Speaks as the other commands do."""
-
-    def format_usage(self) -> str:
-        return super().format_usage().replace("usage:", "Usage:", 1)
-
-    def format_help(self) -> str:
-        return super().format_help().replace("usage:", "Usage:", 1)
-
-    def error(self, message: str) -> NoReturn:
-        print(f"{self.format_usage()}{message}", file=sys.stderr)
-        raise SystemExit(WRONG_USE)
-
-
-def parser() -> argparse.ArgumentParser:
-    made = _Parser(prog="tocsin collector", description=_DESCRIPTION, allow_abbrev=False)
+def parser() -> Parser:
+    made = Parser(prog="tocsin collector", description=_DESCRIPTION, allow_abbrev=False)
     made.add_argument("--aggregator", metavar="HOST:PORT", help="where to report to; or TOCSIN_AGGREGATOR_URL")
     made.add_argument(
         "--key", help="a key with the scope ingest; TOCSIN_AGGREGATOR_KEY is not seen in the list of processes"

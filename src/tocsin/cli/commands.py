@@ -30,7 +30,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "up": Entry("tocsin.cli.up", "Start everything on this machine: web app, API, worker, alerts, keeper."),
     **{name: Entry("tocsin.cli.role", role.help) for name, role in reversed(ROLES.items())},
     "collector": Entry("tocsin.cli.collector", "Start a collector: it reports how this machine is.", own_words=True),
-    "edge": Entry("tocsin.cli.edge", "Start the public relay: it shows what a gateway hands it, and has no database."),
+    "edge": Entry("tocsin.cli.edge", "Start the public relay: it shows what a gateway hands it.", own_words=True),
     "target": Entry("tocsin.cli.target", "Add, list, show, change, test, pause and remove targets."),
     "machine": Entry("tocsin.cli.machine", "List, show and remove machines; say what they are judged by."),
     "location": Entry("tocsin.cli.location", "List the locations checks are made from; remove one."),

@@ -1,36 +1,41 @@
-"""tocsin edge: the public relay. Knows only how to ask for it; ``tocsin.main.edge`` starts and stops it."""
+"""tocsin edge: the public relay. Knows only how to ask for it; ``tocsin.main.edge`` starts and stops it.
+
+Read without Typer, which loads pydantic: the relay is for a small server.
+"""
 
 from __future__ import annotations
 
 import os
-from typing import Annotated
+import sys
+from collections.abc import Sequence
+from typing import Final
 
-import typer
+from tocsin.cli.plain import WRONG_USE, Parser
 
-app = typer.Typer(add_completion=False)
+_DESCRIPTION: Final = """\
+Start the public relay: it shows the world what a gateway hands it, and has no database. TOCSIN_EDGE_KEY is the key that
+the gateway has to show; there it is set with TOCSIN_EDGE_URL, this relay's address. Ends gracefully on Ctrl-C or
+SIGTERM."""
 
-WRONG_USE = 2
+
+def parser() -> Parser:
+    made = Parser(prog="tocsin edge", description=_DESCRIPTION, allow_abbrev=False)
+    made.add_argument("--host", help="address to listen on; or TOCSIN_HOST, or 127.0.0.1")
+    made.add_argument("--port", type=int, help="port to listen on; or TOCSIN_PORT, or 8080")
+    return made
 
 
-@app.command()
-def edge(
-    host: Annotated[str | None, typer.Option(help="Address to listen on. Otherwise TOCSIN_HOST, or 127.0.0.1.")] = None,
-    port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Port to listen on. Otherwise TOCSIN_PORT, or 8080.")
-    ] = None,
-) -> None:
-    """Start the public relay: it shows the world what a gateway hands it, and has no database.
+def main(arguments: Sequence[str]) -> int:
+    given = {name: value for name, value in vars(parser().parse_args(arguments)).items() if value is not None}
 
-    TOCSIN_EDGE_KEY is the key that the gateway has to show; there it is set with TOCSIN_EDGE_URL, this relay's address.
-    Ends gracefully on Ctrl-C or SIGTERM.
-    """
     from tocsin.edge.settings import EdgeSettings, WrongSettings
-    from tocsin.main.edge import run
 
-    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     try:
         settings = EdgeSettings.read(os.environ, given=given)
     except WrongSettings as error:
-        typer.echo(f"The settings cannot be used:\n{error}", err=True)
-        raise typer.Exit(WRONG_USE) from None
-    raise typer.Exit(run(settings))
+        print(f"The settings cannot be used:\n{error}", file=sys.stderr)
+        return WRONG_USE
+
+    from tocsin.main.edge import run
+
+    return run(settings)
