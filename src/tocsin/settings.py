@@ -153,6 +153,20 @@ class Settings(BaseSettings):
     keep_samples_hours: float = Field(24, gt=0, description="Single samples of machines are kept this long.")
     keep_sample_minutes_days: float = Field(7, gt=0, description="Their minutes are kept this long.")
     keep_sample_hours_days: float = Field(90, gt=0, description="Their hours are kept this long.")
+    archive_url: str = Field(
+        "",
+        description="Where samples of machines are written as Parquet before they are dropped: a folder or "
+        "`s3://bucket/prefix`. What is not there is not dropped. Empty: nowhere.",
+    )
+    s3_endpoint: str = Field("", description="`http(s)://host` of the S3 service. Empty: that of Amazon.")
+    s3_region: str = Field("", description="Region of the bucket. Empty: as `AWS_REGION` says, else `us-east-1`.")
+    s3_access_key: str = Field(
+        "", description="Key to sign in to S3 with. Empty: as `AWS_*` or the machine's role says."
+    )
+    s3_secret_key: SecretStr | None = Field(None, description="The secret that belongs to it.")
+    s3_path_style: bool = Field(
+        True, description="`https://host/bucket` (most services of one's own); off: `https://bucket.host`."
+    )
     keep_notifications_days: float = Field(90, gt=0, description="Delivered messages are kept this long.")
 
     @field_validator("canary", "allowed_networks", "blocked_networks", "resolvers", "edge_fields", mode="before")
@@ -210,6 +224,22 @@ class Settings(BaseSettings):
         if not fits or parts.path.strip("/") or parts.query or parts.username is not None:
             raise ValueError("must be grpc://host:port or grpcs://host:port")
         return value
+
+    @field_validator("archive_url")
+    @classmethod
+    def _known_archive(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("", "file", "s3") or (parts.scheme == "s3" and not parts.netloc):
+            raise ValueError("must be a folder or s3://bucket/prefix")
+        return value
+
+    @field_validator("s3_endpoint")
+    @classmethod
+    def _known_endpoint(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in ("http", "https") or not parts.netloc or parts.username is not None):
+            raise ValueError("must be http://host or https://host")
+        return value.rstrip("/")
 
     @field_validator("edge_url")
     @classmethod

@@ -38,6 +38,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "rule": Entry("tocsin.cli.rule", "List and change rules: what is told, to which channels."),
     "keys": Entry("tocsin.cli.keys", "Create, list and revoke API keys."),
     "user": Entry("tocsin.cli.user", "Set the password of a user."),
+    "archive": Entry("tocsin.cli.archive", "Write old samples of machines as Parquet, and bring them back."),
     "config": Entry("tocsin.cli.config", "Print the settings in force and where each comes from."),
     "migrate": Entry("tocsin.cli.migrate", "Bring the database to this version's schema."),
     "doctor": Entry("tocsin.cli.doctor", "Look for what would keep Tocsin from working, and say what to do."),

@@ -6,9 +6,21 @@ from contextlib import AbstractAsyncContextManager
 
 from tocsin.lib.threads import on_this_loop
 from tocsin.main import ROLES
-from tocsin.main.ends import Ends
+from tocsin.main.ends import CannotStart, Ends
 from tocsin.main.house import House
-from tocsin.services.keeper import Keeper, Retention
+from tocsin.services.keeper import Archiver, Keeper, Retention
+
+
+def _archive(house: House) -> Archiver | None:
+    """None: what is too old is dropped, as no archive is wanted."""
+    if not house.settings.archive_url:
+        return None
+    from tocsin.archive import ArchiveError, open_archive
+
+    try:
+        return open_archive(house.store, house.settings)
+    except ArchiveError as error:
+        raise CannotStart(f"TOCSIN_ARCHIVE_URL: {error}.") from error
 
 
 def start(house: House, ends: Ends) -> AbstractAsyncContextManager[None]:
@@ -24,5 +36,6 @@ def start(house: House, ends: Ends) -> AbstractAsyncContextManager[None]:
             notifications=days.keep_notifications_days,
         ),
         samples=house.kept,
+        archive=_archive(house),
     )
     return on_this_loop(keeper.run, ends.of("keeper"), stop_s=ROLES["keeper"].stop_s)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, Protocol, Self
 from uuid import uuid4
 
 from tocsin.core.outcome import Subject
@@ -19,7 +19,20 @@ from tocsin.core.target import TARGET
 from tocsin.lib.clock import Clock
 from tocsin.lib.log import get_logger
 from tocsin.lib.threads import Threads
-from tocsin.store import blocks, checks, leases, marks, partitions, retention, rollups, sealing, tables, timescale
+from tocsin.store import (
+    archiving,
+    blocks,
+    checks,
+    leases,
+    marks,
+    partitions,
+    retention,
+    rollups,
+    sealing,
+    tables,
+    timescale,
+)
+from tocsin.store.archiving import Tier
 from tocsin.store.engine import Store, StoreError
 from tocsin.store.partitions import Day
 from tocsin.store.sealing import Kept
@@ -406,8 +419,17 @@ def drop_sealed_samples(store: Store, now: Callable[[], int], sealed: dict[str, 
         yield 1
 
 
-def trim_samples(store: Store, kept: Kept, now_ms: int) -> Iterator[int]:
-    """Remove samples past their time; never a tick that no minute holds yet."""
+class Archiver(Protocol):
+    """``tocsin.archive.archive.Archive``, as far as retention needs it."""
+
+    def writing(self, tier: Tier, day_ms: int) -> Iterator[object]:
+        """Writes a day of a tier, step by step; it is in the archive when this ends without raising."""
+        ...
+
+
+def trim_samples(store: Store, kept: Kept, now_ms: int, archive: Archiver | None = None) -> Iterator[int]:
+    """Remove samples past their time; never a tick that no minute holds yet, nor a day that was put back and is to
+    stay. With an ``archive`` whole days go, and only when they are in it."""
     with store.read() as conn:
         standing = marks.read_samples(conn)
         in_partitions = partitions.used_for_samples(conn)
@@ -421,29 +443,61 @@ def trim_samples(store: Store, kept: Kept, now_ms: int) -> Iterator[int]:
         with store.write() as conn:
             marks.advance_samples(conn, marks.TICKS, before["blocks"])
         yield 0
+    with store.read() as conn:
+        spared = archiving.spared(conn, now_ms)
+    dropped_ms = now_ms
     for what, before_ms in before.items():
+        tier = _TIER_OF[what]
+        if archive is not None:
+            before_ms -= before_ms % DAY_MS
+            with store.read() as conn:
+                due = archiving.days(conn, tier, before_ms)
+            for day_ms in due:
+                if any(one.touches(tier, day_ms, day_ms + DAY_MS) for one in spared):
+                    continue  # it stays, and came from there
+                try:
+                    for _ in archive.writing(tier, day_ms):
+                        yield 0
+                except StoreError:
+                    raise
+                except Exception as error:
+                    log.error("samples are kept: they cannot be archived", tier=tier, reason=str(error))
+                    before_ms = day_ms
+                    break
+        dropped_ms = min(dropped_ms, before_ms)
         table = retention.SAMPLES[what][0].name
         if in_partitions:
             with store.read() as conn:
-                over = [part for part in partitions.days(conn, table) if part.end_ms <= before_ms]
+                over = [
+                    part
+                    for part in partitions.days(conn, table)
+                    if part.end_ms <= before_ms
+                    and not any(one.touches(tier, part.start_ms, part.end_ms) for one in spared)
+                ]
             for part in over:
                 with store.statements() as conn:
                     partitions.drop(conn, table, part.name)
                 yield 1
             continue
+        spare = [one.days for one in spared if one.tier == tier]
         with store.read() as conn:
             waiting = retention.machines_with(conn, what, before_ms)
         while waiting:
             with store.write() as conn:
-                gone = retention.trim_samples(conn, what, waiting[-1], before_ms=before_ms, most=ROWS_AT_ONCE)
+                gone = retention.trim_samples(
+                    conn, what, waiting[-1], before_ms=before_ms, most=ROWS_AT_ONCE, spare=spare
+                )
             if gone < ROWS_AT_ONCE:
                 waiting.pop()
             yield gone
     with store.write() as conn:
         gone = retention.trim_boots(conn, now_ms - kept.hours_ms)
         gone += retention.trim_newest(conn, now_ms - kept.ticks_ms)
-        gone += retention.trim_layouts(conn, now_ms, now_ms - kept.hours_ms - DAY_MS)
+        gone += retention.trim_layouts(conn, now_ms, min(now_ms - kept.hours_ms - DAY_MS, dropped_ms))
     yield gone
+
+
+_TIER_OF: Final = dict(zip(retention.TIERS, archiving.TIERS, strict=True))
 
 
 def purge_machines(store: Store, now_ms: int) -> Iterator[int]:
@@ -489,11 +543,20 @@ def _one_after_the_other(chores: Iterable[Iterator[int]]) -> Iterator[int]:
 class Keeper:
     """Does the chores every minute, while it holds the lease."""
 
-    def __init__(self, *, store: Store, clock: Clock, retention: Retention, samples: Kept | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        retention: Retention,
+        samples: Kept | None = None,
+        archive: Archiver | None = None,
+    ) -> None:
         self._store = store
         self._clock = clock
         self._retention = retention
         self._samples = samples or Kept()
+        self._archive = archive
         self._holder = str(uuid4())
         self._tidied_ms: int | None = None
         self._packing: Iterator[int] | None = None
@@ -521,7 +584,7 @@ class Keeper:
             chores += [
                 trim(self._store, self._retention, now_ms),
                 purge(self._store, now_ms),
-                trim_samples(self._store, self._samples, now_ms),
+                trim_samples(self._store, self._samples, now_ms, self._archive),
                 purge_machines(self._store, now_ms),
                 expire(self._store, self._retention, now_ms),
             ]

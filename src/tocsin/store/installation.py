@@ -12,6 +12,13 @@ def get(conn: Connection, name: str) -> str | None:
     return conn.execute(select(installation.c.value).where(installation.c.name == name)).scalar()
 
 
+def put(conn: Connection, name: str, value: str) -> None:
+    """In place of what was kept under ``name``."""
+    insert = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    statement = insert(installation).values(name=name, value=value)
+    conn.execute(statement.on_conflict_do_update(index_elements=[installation.c.name], set_={"value": value}))
+
+
 def keep_first(conn: Connection, name: str, value: str) -> str:
     """What is kept under ``name``: ``value``, when nothing was before.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, func, or_, select
@@ -116,13 +116,24 @@ def machines_with(conn: Connection, what: str, before_ms: int) -> list[int]:
     return hours.machines_with_documents(conn, SAMPLES[what][0], before_ms)
 
 
-def trim_samples(conn: Connection, what: str, machine_id: int, *, before_ms: int | None, most: int) -> int:
+def trim_samples(
+    conn: Connection,
+    what: str,
+    machine_id: int,
+    *,
+    before_ms: int | None,
+    most: int,
+    spare: Collection[tuple[int, int]] = (),
+) -> int:
     """Delete a machine's oldest rows of SAMPLES[what], ``most`` or a few more; of tiers only hours that end at
-    ``before_ms`` or earlier (None: all). Yields how many. A few more: those of one moment, in several layouts."""
+    ``before_ms`` or earlier (None: all), and none in the times to ``spare``. Yields how many. A few more: those of one
+    moment, in several layouts."""
     table, time = SAMPLES[what]
     mine = table.c.machine_id == machine_id
     if before_ms is not None:
         mine = and_(mine, time <= before_ms - HOUR_MS)
+    for from_ms, to_ms in spare:
+        mine = and_(mine, or_(time < from_ms, time >= to_ms))
     last_ms = conn.execute(select(time).where(mine).order_by(time).offset(most - 1).limit(1)).scalar()
     if last_ms is not None:
         mine = and_(mine, time <= last_ms)

@@ -20,7 +20,7 @@ from tocsin.core import tiers
 from tocsin.core.rollup import HOUR_MS
 from tocsin.core.samples import Layout, Series
 from tocsin.core.tiers import MINUTE_MS, Floats, Ints, Parts
-from tocsin.store import fast, hours, marks, partitions, tables
+from tocsin.store import archiving, fast, hours, marks, partitions, tables
 from tocsin.store.hours import Key
 from tocsin.store.sample_blocks import Ticks, union
 from tocsin.store.sealing import Kept
@@ -157,6 +157,8 @@ def read(
     every_ms = _every_ms(conn, machine_id)
     length_ms = to_ms - from_ms
     tier = _finest(from_ms, now_ms, kept)
+    if tier != "ticks":
+        tier = _put_back(conn, machine_id, from_ms, to_ms, now_ms, tier)
     if step_ms is None and tier == "ticks" and length_ms <= most * every_ms:
         single = _as_they_are(_read(conn, machine_id, names, from_ms, to_ms, tier, 1), every_ms)
         if len(single.at_ms) <= most:
@@ -177,6 +179,15 @@ def _finest(from_ms: int, now_ms: int, kept: Kept) -> Tier:
     if from_ms >= now_ms - kept.ticks_ms:
         return "ticks"
     return "minutes" if from_ms >= now_ms - kept.minutes_ms else "hours"
+
+
+def _put_back(conn: Connection, machine_id: int, from_ms: int, to_ms: int, now_ms: int, otherwise: Tier) -> Tier:
+    """What was put back from the archive for all of this time, where that is finer than what is kept."""
+    spared = archiving.spared(conn, now_ms)
+    for tier in _TABLES:
+        if tier == otherwise or any(one.holds(tier, machine_id, from_ms, to_ms) for one in spared):
+            return tier
+    return otherwise
 
 
 def _step(length_ms: int, asked_ms: int | None, finest: Tier, every_ms: int, most: int) -> tuple[int, Tier]:
