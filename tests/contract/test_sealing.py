@@ -473,6 +473,26 @@ def test_a_damaged_block_is_said_and_stops_no_other(store: Store) -> None:
     assert told(earlier) == counted(ticks, ids, 1, HOUR - 3 * HOUR_MS, HOUR - HOUR_MS, MINUTE_MS)
 
 
+def test_a_block_that_was_deleted_takes_its_single_ticks_along_and_no_more(store: Store) -> None:
+    register(store, "a")
+    ids = layout_ids(store)
+    ticks = history(1, ids)
+    late = ticks[3::5]
+    insert(store, [tick for tick in ticks if tick not in set(late)])
+    seal(store)
+    insert(store, late)
+    with store.write() as conn:
+        conn.execute(tables.sample_blocks.delete())
+    for _ in range(2):
+        for step_ms in (MINUTE_MS, HOUR_MS):
+            found = read(store, 1, HOUR - 3 * HOUR_MS, NOW_MS, step_ms)
+            assert told(found) == counted(ticks, ids, 1, HOUR - 3 * HOUR_MS, NOW_MS, step_ms)
+        seal(store)
+    assert waiting(store) == 0
+    single = read(store, 1, HOUR - HOUR_MS, NOW_MS)
+    assert told(single) == counted([tick for tick in ticks if tick.at_ms >= HOUR], ids, 1, HOUR - HOUR_MS, NOW_MS, 1)
+
+
 @pytest.mark.parametrize("table", [tables.sample_minutes, tables.sample_hours])
 def test_damaged_minutes_and_hours_too(past: tuple[Store, list[Tick], list[int], Kept], table: Table) -> None:
     store, ticks, _, kept = past

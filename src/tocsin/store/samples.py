@@ -261,7 +261,7 @@ class _There(NamedTuple):
     def parts(self, key: Key, columns: Sequence[int], step_ms: int) -> Parts:
         """Of one hour and layout: these columns of it. ``step_ms`` is a multiple of what the tier gives."""
         late = self.late.get(key)
-        exact = late is not None and key.start_ms >= self.kept_from_ms
+        exact = late is not None and key.start_ms >= self.kept_from_ms and key in self.blocks
         if self.tier == "ticks" or exact or key not in self.documents:
             # Of two of the same time the first counts: the one that was stored.
             single = [hours.ticks_in(key, self.blocks[key][1], columns)] if key in self.blocks else []

@@ -170,8 +170,11 @@ def plan_merge(conn: Connection, machine_id: int, from_ms: int, kept: Kept, now_
         numbers, lengths, upto_ms = numbers[whole], lengths[whole], upto_ms - 1
     coming = hours.by_hour(conn, numbers[:, 1:], lengths, joined)
     ready, damaged = Documents({}, {}, {}), dict[Key, str]()
-    exact = {key: ticks for key, ticks in coming.items() if key.start_ms >= standing.kept_from_ms}
-    blocks = hours.documents(conn, sample_blocks, [machine_id], {key.start_ms for key in exact})
+    recent = {key.start_ms for key in coming if key.start_ms >= standing.kept_from_ms}
+    blocks = hours.documents(conn, sample_blocks, [machine_id], recent)
+    # A block that somebody has deleted is gone like those that are old: nothing is made anew without it.
+    without = {key for key in hours.documents(conn, sample_hours, [machine_id], recent) if key not in blocks}
+    exact = {key: ticks for key, ticks in coming.items() if key.start_ms in recent and key not in without}
     for key, ticks in exact.items():
         try:
             there = [hours.ticks_in(key, blocks[key][1])] if key in blocks else []
