@@ -27,7 +27,8 @@ from tocsin.home import DatabaseHome, Introduction, TargetChanges
 from tocsin.lib.clock import SYSTEM_CLOCK
 from tocsin.lib.net import Network
 from tocsin.lib.vault import Vault
-from tocsin.main.process import SWITCH_S, settle_down
+from tocsin.main.garbage import settle_down
+from tocsin.main.process import SWITCH_S
 from tocsin.pipeline import Pipeline
 from tocsin.services.worker import Worker, WorkerSettings
 from tocsin.store import tables

@@ -17,6 +17,7 @@ from tocsin.edge.settings import EdgeSettings
 from tocsin.lib.log import configure, get_logger
 from tocsin.lib.open_files import most_open_files
 from tocsin.main.ends import CannotStart, Ends
+from tocsin.main.garbage import settle_down
 from tocsin.main.listening import listen
 from tocsin.main.server import serving
 
@@ -46,6 +47,7 @@ async def _serve(settings: EdgeSettings, listener: socket.socket) -> int:
         asyncio.get_running_loop().add_signal_handler(number, ends.over.set)
     config = server_config(create_app(settings))
     async with serving(config, listener, ends.of("edge"), stop_s=STOP_S):
+        settle_down()
         log.info("ready", roles=["edge"])
         host, port = listener.getsockname()[:2]
         print(f"The relay is ready at http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)

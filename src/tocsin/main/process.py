@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import importlib
 import os
 import signal
@@ -20,6 +19,7 @@ from tocsin.lib.log import configure, get_logger
 from tocsin.lib.vault import VaultError
 from tocsin.main import ROLES
 from tocsin.main.ends import CannotStart, Ends
+from tocsin.main.garbage import settle_down
 from tocsin.main.place import Place
 from tocsin.settings import Settings
 from tocsin.store.engine import StoreError
@@ -124,12 +124,3 @@ def _leave_after(seconds: float) -> None:
 def _leave() -> None:
     log.error("something does not come to an end, a call to the database perhaps; leaving without it")
     os._exit(1)
-
-
-def settle_down() -> None:
-    """What was made at the start lives to the end: the collector need not walk it again and again, nor look for
-    cycles after every few hundred objects."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
-    gc.enable()
