@@ -169,6 +169,17 @@ def test_a_late_tick_is_there_and_changes_no_rate(house: House) -> None:
     assert all("system.memory.limit" in told for told in ticks.values())
 
 
+def test_a_counter_that_was_reset_counts_from_its_new_start_and_without_one_gives_no_number(house: House) -> None:
+    def counted(value: int, seconds: int, start_s: int | None) -> ExportMetricsServiceRequest:
+        start_ms = 0 if start_s is None else AT_MS + 1000 * start_s
+        return export(
+            total("c", point(value, AT_MS + 1000 * seconds, start_ms)), total("d", point(value, AT_MS + 1000 * seconds))
+        )
+
+    house.send(counted(1000, 0, -600), counted(1010, 10, -600), counted(10, 20, 15), counted(20, 30, 15))
+    assert [told for _, told in house.ticks()] == [{}, {"c": 1, "d": 1}, {"c": 2}, {"c": 1, "d": 1}]
+
+
 def gauges(number: int) -> ExportMetricsServiceRequest:
     """Numbers that need no tick before them."""
     at_ms = AT_MS - 2000 * number
