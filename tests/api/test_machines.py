@@ -115,6 +115,17 @@ async def test_the_worst_rule_is_the_verdict(outsider: Client, reporters: Report
     assert (newest["target"], newest["machine"], newest["rule"]) == (None, {"id": busy, "name": "busy"}, "memory")
 
 
+async def test_a_new_machine_that_is_busy_is_up_until_it_has_been_so_for_long(
+    outsider: Client, reporters: Reporters
+) -> None:
+    number = reporters.add("busy")
+    reporters.go_on(60, number, memory=0.99)
+    found = await one(outsider, number)
+    assert (found["verdict"], found["reason"]) == ("up", "")
+    reporters.go_on(300, number, memory=0.99)
+    assert (await one(outsider, number))["verdict"] == "down"
+
+
 async def test_transitions_come_in_pages(outsider: Client, reporters: Reporters) -> None:
     number = reporters.add("m")
     reporters.report(number)

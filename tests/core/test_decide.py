@@ -248,3 +248,41 @@ def test_a_result_that_has_not_overturned_the_verdict_asks_for_another_look() ->
     assert not unsettled(state)
     state, _ = decide(state, outcome(4, Result.PASSED), policy, now_ms=10)
     assert unsettled(state)
+
+
+LASTING = Policy(1, 1, 1, lasting_ms=300)
+
+
+def test_what_must_last_settles_nothing_before() -> None:
+    for result, verdict in ((Result.FAILED, Verdict.DOWN), (Result.WARNED, Verdict.DEGRADED)):
+        history = [outcome(0, Result.PASSED), outcome(100, result), outcome(399, result), outcome(400, result)]
+        before, _ = run(history[:-1], LASTING)
+        assert before.verdict is Verdict.UP
+        after, changes = run(history, LASTING)
+        assert (after.verdict, after.since_ms, changes[-1].check_at_ms) == (verdict, 100, 400)
+
+
+def test_what_has_not_lasted_is_nothing_yet_of_what_was_unknown() -> None:
+    for result, verdict in ((Result.FAILED, Verdict.DOWN), (Result.WARNED, Verdict.DEGRADED)):
+        state, changes = run([outcome(100, result)], LASTING)
+        assert (state.verdict, [change.after for change in changes]) == (Verdict.UP, [Verdict.UP])
+        state, changes = run([outcome(100, result), outcome(400, result)], LASTING)
+        assert (state.verdict, state.since_ms, len(changes)) == (verdict, 100, 2)
+
+
+def test_without_a_duration_failures_that_are_too_few_leave_it_unknown() -> None:
+    state, changes = run([outcome(100, Result.FAILED)], Policy(failures_to_down=2))
+    assert (state.verdict, changes) == (Verdict.UNKNOWN, [])
+
+
+def test_what_swings_between_a_warning_and_a_failure_is_degraded_after_the_duration() -> None:
+    """Neither has lasted, but at least a warning it was all the time."""
+    history = [
+        Outcome(KEY, at_ms, Result.FAILED if at_ms % 200 else Result.WARNED, None, "", None)
+        for at_ms in range(1100, 1600, 100)
+    ]
+    first = Outcome(KEY, 1000, Result.PASSED, None, "", None)
+    _, transitions = run([first, *history], LASTING)
+    assert [(one.after, one.at_ms) for one in transitions] == [(Verdict.UP, 1000), (Verdict.DEGRADED, 1100)]
+    _, without = run([first, *history[:3]], LASTING)
+    assert [one.after for one in without] == [Verdict.UP]

@@ -91,9 +91,14 @@ def headline(
     newest: Sequence[Newest],
 ) -> Standing:
     """The worst of the rules that are judged. It is so since the first of the rules that are, and up since the last;
-    the reason is that of all of them."""
+    the reason is that of all of them. What is up needs none."""
     rules = [
-        RuleStanding(rule, state.verdict, state.since_ms or created_ms, state.reason)
+        RuleStanding(
+            rule,
+            state.verdict,
+            state.since_ms or created_ms,
+            "" if state.verdict is Verdict.UP else state.reason,
+        )
         for rule in core_bands.RULES
         if rule in judged and (state := states.get(rule)) is not None
     ]

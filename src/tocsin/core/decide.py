@@ -40,8 +40,8 @@ class Policy:
     """A pass slower than this counts as a warning. None: latency never degrades."""
     quorum: Quorum = "majority"
     lasting_ms: int = 0
-    """Failures and warnings must also have gone on for so long before they settle anything. What is down is not up
-    again, but degraded, as soon as it only warns."""
+    """Failures and warnings must also have gone on for so long before they settle anything; until then what was unknown
+    is up. What is down is not up again, but degraded, as soon as it only warns."""
     silence: Result = Result.UNMEASURED
     silence_reason: str = "not checked: no worker was running"
 
@@ -161,9 +161,19 @@ def _fold(state: State, outcome: Outcome, policy: Policy, transitions: list[Tran
     elif result is Result.FAILED:
         run_since_ms = run_since_ms if failures else at_ms
         failures = min(failures + 1, policy.failures_to_down)
-        passes = warnings = clean = 0
-        if failures >= policy.failures_to_down and at_ms - run_since_ms >= policy.lasting_ms:
-            settled, began_ms = Verdict.DOWN, run_since_ms
+        passes = clean = 0
+        if policy.lasting_ms:  # worse than a warning is a warning too: it may swing about the threshold for hours
+            pace_since_ms = pace_since_ms if warnings else at_ms
+            warnings = min(warnings + 1, policy.warnings_to_degraded)
+        else:
+            warnings = 0
+        if failures >= policy.failures_to_down:
+            if at_ms - run_since_ms >= policy.lasting_ms:
+                settled, began_ms = Verdict.DOWN, run_since_ms
+            elif verdict is Verdict.UNKNOWN:  # it is measured again; what has not lasted is nothing yet
+                settled, began_ms, why = Verdict.UP, run_since_ms, ""
+            elif verdict is Verdict.UP and at_ms - pace_since_ms >= policy.lasting_ms:
+                settled, began_ms = Verdict.DEGRADED, pace_since_ms
     else:
         run_since_ms = run_since_ms if passes else at_ms
         failures, passes = 0, min(passes + 1, policy.passes_to_up)
