@@ -15,7 +15,7 @@ from tocsin.cli.commands import COMMANDS, load
 from tocsin.main import ROLES
 from tocsin.store.engine import Store
 
-SILENT = {"up", *ROLES}
+SILENT = {"up", "collector", "edge", *ROLES}
 """Answers nothing: it runs until it is stopped."""
 
 

@@ -70,6 +70,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _start(given: argparse.Namespace, environment: Mapping[str, str]) -> int:
+    if sys.platform != "linux":
+        return _cannot("its sensors are those of Linux; an OpenTelemetry Collector can report from other systems")
     _prepare()
     from tocsin.collector import machine
     from tocsin.collector.log import FORMATS, LEVELS, line_log
