@@ -779,11 +779,12 @@ _NOT_JUDGED: Final = Policy(1, 1, 1)
 
 def _wake_ms(state: State, policy: Policy) -> float:
     """When a run will have lasted long enough to change the verdict."""
+    wake_ms = math.inf
     if state.failures and state.verdict is not Verdict.DOWN:
-        return state.run_since_ms + policy.lasting_ms
+        wake_ms = state.run_since_ms + policy.lasting_ms
     if state.warnings and state.verdict is Verdict.UP:
-        return state.pace_since_ms + policy.lasting_ms
-    return math.inf
+        wake_ms = min(wake_ms, state.pace_since_ms + policy.lasting_ms)
+    return wake_ms
 
 
 class _Numbers:
