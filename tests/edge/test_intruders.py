@@ -141,6 +141,8 @@ async def test_strangers_do_not_fill_the_house(address: str, monkeypatch: pytest
         await two.ping()
         async with gateway(address, None) as three:
             assert await closed(three) == 1013
+        async with gateway(address) as source:
+            assert await said(source) == {"type": "feed", "on": True}, "who has the key is not kept out"
 
 
 @pytest.mark.parametrize("key", [None, KEY], ids=["a stranger", "the gateway"])

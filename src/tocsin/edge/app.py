@@ -48,7 +48,7 @@ _FILES: Final = ("assets/", "signs/", "color-scheme.js")
 INTRODUCE_WITHIN_S: Final = 5.0
 """By then a gateway that sent no key with its request must have said one."""
 MOST_STRANGERS: Final = 64
-"""Connections to ``/gateway`` that have not shown a key yet."""
+"""Connections to ``/gateway`` that have yet to say a key."""
 WRONG_KEYS_PER_MINUTE: Final = 10
 """From one address; after that no key from there is looked at for a while."""
 REFUSED_PER_MINUTE: Final = 60
@@ -75,27 +75,34 @@ class Lobby:
     def __init__(self, key: str) -> None:
         self._digest = _digest(key)
         self._wrong = RateLimit(WRONG_KEYS_PER_MINUTE)
-        self._said = RateLimit(6)
+        self._complaints = RateLimit(6)
         self._strangers = 0
 
     async def introduce(self, websocket: WebSocket) -> None:
         """Comes back when the other end has shown the key. Raises _Refusal."""
         if "origin" in websocket.headers:
             raise _Refusal(NOT_ALLOWED, "a page in a browser may not feed")
+        address = network_of(websocket)
+        wait_s = self._wrong.would_wait_s(address, now_s=_now_s())
+        if wait_s:
+            raise _Refusal(TOO_MANY, f"too many wrong keys from there; try again in {wait_s:.0f} s")
+        key = _bearer(websocket) or await self._said_by(websocket)
+        if key is None or not hmac.compare_digest(_digest(key), self._digest):
+            self._wrong.wait_s(address, now_s=_now_s())
+            if not self._complaints.wait_s("", now_s=_now_s()):
+                log.warning("a gateway was refused: its key is missing or wrong", address=address)
+            raise _Refusal(WRONG_KEY, "the key is missing or wrong")
+
+    async def _said_by(self, websocket: WebSocket) -> str | None:
+        """The key in the first message. Those who have yet to say one keep nobody out who has sent it."""
         if self._strangers >= MOST_STRANGERS:
             raise _Refusal(TOO_MANY, "too many are waiting to be let in")
         self._strangers += 1
         try:
-            address = network_of(websocket)
-            wait_s = self._wrong.would_wait_s(address, now_s=_now_s())
-            if wait_s:
-                raise _Refusal(TOO_MANY, f"too many wrong keys from there; try again in {wait_s:.0f} s")
-            key = _bearer(websocket) or await _first_word(websocket)
-            if key is None or not hmac.compare_digest(_digest(key), self._digest):
-                self._wrong.wait_s(address, now_s=_now_s())
-                if not self._said.wait_s("", now_s=_now_s()):
-                    log.warning("a gateway was refused: its key is missing or wrong", address=address)
-                raise _Refusal(WRONG_KEY, "the key is missing or wrong")
+            async with asyncio.timeout(INTRODUCE_WITHIN_S):
+                return messages.key_in(await _received(websocket))
+        except TimeoutError:
+            return None
         finally:
             self._strangers -= 1
 
@@ -117,14 +124,6 @@ def network_of(connection: HTTPConnection) -> str:
 def _bearer(connection: HTTPConnection) -> str | None:
     scheme, _, value = connection.headers.get("authorization", "").partition(" ")
     return value.strip() or None if scheme.lower() == "bearer" else None
-
-
-async def _first_word(websocket: WebSocket) -> str | None:
-    try:
-        async with asyncio.timeout(INTRODUCE_WITHIN_S):
-            return messages.key_in(await _received(websocket))
-    except TimeoutError:
-        return None
 
 
 async def _received(websocket: WebSocket) -> str | bytes:
