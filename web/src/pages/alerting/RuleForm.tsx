@@ -4,6 +4,7 @@ import { Button, Checkbox, Drawer, MultiSelect, NumberInput, TagsInput, TextInpu
 import { useState, type SubmitEvent } from "react";
 import { useSaveRule } from "@/api/alerting";
 import { problemFrom } from "@/api/client";
+import { useMachines } from "@/api/machines";
 import { useTargets } from "@/api/targets";
 import type { Channel, Rule, RuleDraft } from "@/api/types";
 import { say } from "@/parts/Toasts";
@@ -33,6 +34,7 @@ export function RuleForm({ rule, channels, close }: Props) {
   const [draft, setDraft] = useState<RuleDraft>(() => (rule === null ? FRESH : draftOf(rule)));
   const save = useSaveRule();
   const targets = useTargets();
+  const machines = useMachines();
   const change = (changes: Partial<RuleDraft>) => setDraft((before) => ({ ...before, ...changes }));
   const problem = save.isError ? problemFrom(save.error) : null;
   const errorOf = (field: string) =>
@@ -68,7 +70,7 @@ export function RuleForm({ rule, channels, close }: Props) {
         />
         <MultiSelect
           label="Targets"
-          description="None here and no tag below: every target."
+          description="None here and below: every target and every machine."
           searchable
           limit={50}
           nothingFoundMessage="No target is called that"
@@ -77,9 +79,21 @@ export function RuleForm({ rule, channels, close }: Props) {
           error={errorOf("target_ids")}
           onChange={(ids) => change({ target_ids: ids.map(Number) })}
         />
+        <MultiSelect
+          label="Machines"
+          searchable
+          limit={50}
+          nothingFoundMessage="No machine is called that"
+          data={(machines.data ?? []).map(({ id, name }) => ({ value: String(id), label: name }))}
+          value={draft.machine_ids.map(String)}
+          error={errorOf("machine_ids")}
+          onChange={(ids) => change({ machine_ids: ids.map(Number) })}
+        />
         <TagsInput
           label="And everything tagged"
-          data={[...new Set((targets.data ?? []).flatMap((target) => target.tags))].sort()}
+          data={[
+            ...new Set([...(targets.data ?? []), ...(machines.data ?? [])].flatMap(({ tags }) => tags)),
+          ].sort()}
           value={draft.tags}
           error={errorOf("tags")}
           acceptValueOnBlur

@@ -4,6 +4,7 @@ import { ActionIcon, Button, Menu } from "@mantine/core";
 import { useState } from "react";
 import { Link } from "wouter";
 import { useChannels, useDeleteRule, useRules, useSaveRule } from "@/api/alerting";
+import { useMachines } from "@/api/machines";
 import { useTargets } from "@/api/targets";
 import type { Rule } from "@/api/types";
 import { Icon } from "@/parts/Icon";
@@ -84,9 +85,11 @@ function Item({ rule, channels, edit }: ItemProps) {
   const save = useSaveRule();
   const remove = useDeleteRule();
   const targets = useTargets();
-  const names = (targets.data ?? [])
-    .filter((target) => rule.target_ids.includes(target.id))
-    .map(({ name }) => name);
+  const machines = useMachines();
+  const names = [
+    ...(targets.data ?? []).filter(({ id }) => rule.target_ids.includes(id)),
+    ...(machines.data ?? []).filter(({ id }) => rule.machine_ids.includes(id)),
+  ].map(({ name }) => name);
   const failed = (error: unknown) => complain(`${rule.name} not changed`, error);
   const toggle = () => {
     const change = (to: boolean, undo?: () => void) =>
@@ -136,9 +139,9 @@ function Item({ rule, channels, edit }: ItemProps) {
 }
 
 /** "When something goes down or recovers, tell on-call. Again every 30 min." */
-function spoken(rule: Rule, channels: readonly string[], targets: readonly string[]): string {
-  const chosen = [...targets, ...rule.tags.map((tag) => `everything tagged ${tag}`)];
-  const who = chosen.length > 0 ? joined(chosen, "or") : "any target";
+function spoken(rule: Rule, channels: readonly string[], named: readonly string[]): string {
+  const chosen = [...named, ...rule.tags.map((tag) => `everything tagged ${tag}`)];
+  const who = chosen.length > 0 ? joined(chosen, "or") : "any target or machine";
   const events = joined(
     rule.events.map((event) => EVENT_WORD[event]),
     "or",
