@@ -26,7 +26,10 @@ revision, down_revision, branch_labels, depends_on = "9998", {before!r}, None, N
 _ADDS: Final = """
 def upgrade():
     serves_from({before!r})
-    for table in ("checks", "states", "targets", "transitions", "check_blocks", "evidence", "rollup_marks"):
+    of_machines = ("machines", "machine_now", "machine_boots", "layouts", "samples", "late_samples")
+    documents = ("sample_blocks", "sample_minutes", "sample_hours")
+    others = ("checks", "states", "targets", "transitions", "check_blocks", "evidence", "rollup_marks")
+    for table in (*others, *of_machines, *documents):
         op.add_column(table, sa.Column("later", sa.Text(), nullable=True))
     op.create_table("laters", sa.Column("id", sa.Integer(), primary_key=True), sa.Column("value", sa.Text()))
     op.create_index("ix_states_later", "states", ["later"])

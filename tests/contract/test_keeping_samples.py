@@ -187,6 +187,8 @@ def test_layouts_go_when_no_document_is_in_them(store: Store) -> None:
     last_ms = NOW_MS + KEPT.hours_ms
 
     def there(at_ms: int) -> set[int]:
+        for _ in keeper.seal_samples(store, at_ms):
+            pass
         trim(store, KEPT, at_ms)
         with store.read() as conn:
             return set(samples.layouts(conn, [used, unused]))

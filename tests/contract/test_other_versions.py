@@ -12,7 +12,18 @@ import pytest
 from _pytest.mark.structures import ParameterSet
 
 from tests import later
-from tests.contract import test_checks, test_keeper, test_leases, test_rollups, test_states, test_transitions
+from tests.contract import (
+    test_checks,
+    test_keeper,
+    test_keeping_samples,
+    test_leases,
+    test_machines,
+    test_reading_samples,
+    test_rollups,
+    test_samples,
+    test_states,
+    test_transitions,
+)
 from tests.contract.rows import add_targets, check, key
 from tocsin.core.decide import State
 from tocsin.main.ends import CannotStart
@@ -52,7 +63,19 @@ def test_a_later_schema_that_only_adds_is_usable(later_store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    "operation", operations(test_checks, test_states, test_transitions, test_leases, test_rollups, test_keeper)
+    "operation",
+    operations(
+        test_checks,
+        test_states,
+        test_transitions,
+        test_leases,
+        test_rollups,
+        test_keeper,
+        test_machines,
+        test_samples,
+        test_reading_samples,
+        test_keeping_samples,
+    ),
 )
 def test_and_everything_works_on_it(later_store: Store, operation: Operation) -> None:
     operation(later_store)
