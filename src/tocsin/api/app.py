@@ -39,8 +39,8 @@ from tocsin.api.trying import Bench
 from tocsin.health import Readiness
 from tocsin.intake import Intake
 from tocsin.lib.rates import RateLimit
-from tocsin.otlp.door import Door
 from tocsin.lib.security_headers import SecurityHeaders
+from tocsin.otlp.door import Door
 
 TITLE = "Tocsin"
 DESCRIPTION = """Is it up, how fast is it, what was it like last month, and who is told.
