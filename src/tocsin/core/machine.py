@@ -90,7 +90,10 @@ class Columns:
             if value == value:
                 found[name] = round(value) if name in _WHOLE else round(value, 4)
         if "disk" in found:
-            found["disk_mount"] = self.mounts[int(np.nanargmax(self.shares[row]))]
+            shares = self.shares[row].tolist()
+            found["disk_mount"] = self.mounts[
+                max(range(len(shares)), key=lambda one: (shares[one] == shares[one], shares[one]))
+            ]
         return Summary(**found)
 
 

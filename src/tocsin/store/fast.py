@@ -147,7 +147,8 @@ def upsert_many(
         for part in _parts(rows):
             _insert_values(conn, table, columns, part, on_conflict)
         return
-    arrays = ", ".join(f"%s::{_postgresql_type(table.c[name])}[]" for name in columns)
+    # In binary: as text each character of what is long would be looked at, in case it has to be escaped.
+    arrays = ", ".join(f"%b::{_postgresql_type(table.c[name])}[]" for name in columns)
     statement = f"INSERT INTO {table.name} ({', '.join(columns)}) SELECT * FROM unnest({arrays}){on_conflict}"  # noqa: S608
     with _cursor(conn) as cursor:
         cursor.execute(statement.encode(), [list(values) for values in zip(*rows, strict=True)], binary=True)
