@@ -76,7 +76,7 @@ def test_a_target_is_added_without_a_mouse(page: Page, service: Service) -> None
     page.keyboard.press("t")
     expect(page.get_by_role("heading", name="Targets", level=1)).to_be_visible()
     page.keyboard.press("/")
-    expect(page.get_by_role("combobox", name="Search targets and pages")).to_be_focused()
+    expect(page.get_by_role("combobox", name="Search targets, machines and pages")).to_be_focused()
     page.keyboard.type("settings")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Settings", level=1)).to_be_visible()

@@ -1,13 +1,17 @@
-/** Search over everything: targets by name, address or tag, rooms, and what can be done. */
+/** Search over everything: targets and machines by name, address or tag, rooms, and what can be done. */
 
 import { Modal } from "@mantine/core";
 import { useId, useMemo, useState, type KeyboardEvent, type ReactNode } from "react";
 import { useLocation } from "wouter";
+import { useMachines } from "@/api/machines";
+import type { Machine } from "@/api/machineTypes";
 import { useTargets } from "@/api/targets";
 import type { Target } from "@/api/types";
 import { Icon } from "@/parts/Icon";
 import { Sign } from "@/parts/Sign";
 import { matches } from "@/pages/targets/filters";
+import { systemOf } from "@/pages/machines/facts";
+import { matches as machineMatches } from "@/pages/machines/filters";
 import { guessed } from "@/pages/target-form/guess";
 import { rank } from "@/words/verdicts";
 import styles from "./Palette.module.css";
@@ -28,9 +32,13 @@ export default function Palette({ close }: { close: () => void }) {
   const [chosen, setChosen] = useState(0);
   const [, go] = useLocation();
   const targets = useTargets();
+  const machines = useMachines();
   const listId = useId();
 
-  const entries = useMemo(() => entriesFor(text.trim(), targets.data ?? []), [text, targets.data]);
+  const entries = useMemo(
+    () => entriesFor(text.trim(), targets.data ?? [], machines.data ?? []),
+    [text, targets.data, machines.data],
+  );
   const active = entries[Math.min(chosen, entries.length - 1)];
 
   const open = (entry: Entry | undefined) => {
@@ -69,8 +77,8 @@ export default function Palette({ close }: { close: () => void }) {
           aria-expanded
           aria-controls={listId}
           aria-activedescendant={active === undefined ? undefined : `${listId}-${active.id}`}
-          aria-label="Search targets and pages"
-          placeholder="Target, address, tag or page"
+          aria-label="Search targets, machines and pages"
+          placeholder="Target, machine, address, tag or page"
           value={text}
           onChange={(event) => {
             setText(event.currentTarget.value);
@@ -104,7 +112,25 @@ export default function Palette({ close }: { close: () => void }) {
   );
 }
 
-function entriesFor(text: string, targets: readonly Target[]): Entry[] {
+/** The first of the machines that match; none while nothing is typed, where targets and rooms are what is wanted. */
+function machineEntries(text: string, machines: readonly Machine[]): Entry[] {
+  if (text === "") return [];
+  return machines
+    .filter((machine) => machineMatches(machine, text))
+    .sort(
+      (a, b) => rank({ ...a, enabled: true }) - rank({ ...b, enabled: true }) || a.name.localeCompare(b.name),
+    )
+    .slice(0, AT_MOST)
+    .map((machine) => ({
+      id: `machine-${machine.id}`,
+      path: `/machines/${machine.id}`,
+      icon: <Sign of={machine.verdict} />,
+      name: machine.name,
+      aside: systemOf(machine) || "machine",
+    }));
+}
+
+function entriesFor(text: string, targets: readonly Target[], machines: readonly Machine[]): Entry[] {
   const found = targets
     .filter((target) => matches(target, text))
     .sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name))
@@ -124,7 +150,13 @@ function entriesFor(text: string, targets: readonly Target[]): Entry[] {
     name: room.name,
     aside: `g ${room.letter}`,
   }));
-  return [...(text === "" ? rooms : []), ...found, ...(text === "" ? [] : rooms), ...addition(text)];
+  return [
+    ...(text === "" ? rooms : []),
+    ...found,
+    ...machineEntries(text, machines),
+    ...(text === "" ? [] : rooms),
+    ...addition(text),
+  ];
 }
 
 /** An address nobody watches yet can be added from here. */

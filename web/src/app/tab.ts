@@ -1,6 +1,6 @@
 /** The browser's tab: "2 down · Targets · Tocsin", and the worst sign as its icon. */
 
-import { useEffect } from "react";
+import { useEffect, useMemo } from "react";
 import { useLocation } from "wouter";
 import { useLiveState } from "@/api/live";
 import { useOverview } from "@/api/overview";
@@ -12,7 +12,7 @@ export function useTabSigns(): void {
   const [path] = useLocation();
   const overview = useOverview();
   const live = useLiveState();
-  const counts = overview.data?.counts;
+  const counts = useMemo(() => together(overview.data), [overview.data]);
   const blind = overview.isError && live !== "live";
 
   useEffect(() => {
@@ -29,7 +29,21 @@ export function useTabSigns(): void {
   }, [counts, blind]);
 }
 
-function worstSign(counts: Overview["counts"] | undefined): string {
+type Counts = Overview["machines"];
+
+/** Targets and machines. */
+function together(overview: Overview | undefined): Counts | undefined {
+  if (overview === undefined) return undefined;
+  const { counts, machines } = overview;
+  return {
+    up: counts.up + machines.up,
+    degraded: counts.degraded + machines.degraded,
+    down: counts.down + machines.down,
+    unknown: counts.unknown + machines.unknown,
+  };
+}
+
+function worstSign(counts: Counts | undefined): string {
   if (counts === undefined) return "bell";
   if (counts.down > 0) return "down";
   if (counts.degraded > 0) return "degraded";

@@ -12,14 +12,14 @@ import styles from "./Facts.module.css";
 const WORDS = new Map([
   ["os.description", "System"],
   ["os.type", "OS"],
-  ["os.name", "System"],
+  ["os.name", "Distribution"],
   ["os.version", "Version"],
+  ["os.kernel.release", "Kernel"],
   ["host.arch", "Architecture"],
   ["host.cpu.model.name", "Processor"],
   ["host.name", "Host name"],
   ["host.id", "Host id"],
   ["host.ip", "Address"],
-  ["process.runtime.version", "Python"],
 ]);
 
 export function Facts({ machine }: { machine: Machine }) {
@@ -27,11 +27,13 @@ export function Facts({ machine }: { machine: Machine }) {
   return (
     <Panel title="What it is">
       <dl className={styles.facts}>
-        {Object.entries(facts).map(([name, value]) => (
-          <Fact key={name} name={WORDS.get(name) ?? name}>
-            {value}
-          </Fact>
-        ))}
+        {Object.entries(facts)
+          .filter(isNews(facts))
+          .map(([name, value]) => (
+            <Fact key={name} name={WORDS.get(name) ?? name}>
+              {value}
+            </Fact>
+          ))}
         <Fact name="Reports">every {seconds(every_s)}</Fact>
         {version !== "" && <Fact name="Collector">{version}</Fact>}
         <Fact name="Key">
@@ -60,6 +62,12 @@ export function Facts({ machine }: { machine: Machine }) {
       </dl>
     </Panel>
   );
+}
+
+/** A description of the system says what its name and version say. */
+function isNews(facts: Machine["facts"]): (fact: [string, string]) => boolean {
+  const said = "os.description" in facts ? new Set(["os.name", "os.version", "os.type"]) : new Set<string>();
+  return ([name]) => !said.has(name);
 }
 
 function Fact({ name, children }: { name: string; children: ReactNode }) {

@@ -91,17 +91,17 @@ const WAYS = {
   command: {
     label: "Command",
     text: command,
-    hint: "Run it as any user. It goes on until you stop it; as a service it survives a restart.",
+    hint: "Run it as any user, where Tocsin is installed. It goes on until you stop it; as a service it survives a restart.",
   },
   systemd: {
     label: "systemd",
     text: unit,
-    hint: "Paste it into a shell of the machine. It writes a service that starts with the machine.",
+    hint: "Paste it into a shell of the machine, where Tocsin is in /opt/tocsin. It writes a service that starts with the machine.",
   },
   container: {
     label: "Container",
     text: container,
-    hint: "It sees the host's processes, network and file systems, and can change none of them.",
+    hint: "The image is built from a checkout. It sees the host's processes, network and file systems, and can change none of them.",
   },
 } as const;
 

@@ -29,7 +29,7 @@ export const Row = memo(function Row({ machine }: { machine: Machine }) {
           <Detail machine={machine} />
         </span>
       </span>
-      <span role="cell" className={styles.cpu}>
+      <span role="cell" className={styles.cpu} data-label="CPU">
         <Meter name="CPU" value={current.cpu} band={bands.cpu} old={silent} />
       </span>
       <span role="cell" className={styles.spark}>
@@ -37,10 +37,10 @@ export const Row = memo(function Row({ machine }: { machine: Machine }) {
           <Spark values={spark} height={22} label="CPU, last 30 minutes" />
         )}
       </span>
-      <span role="cell" className={styles.memory}>
+      <span role="cell" className={styles.memory} data-label="Memory">
         <Meter name="Memory" value={current.memory} band={bands.memory} old={silent} />
       </span>
-      <span role="cell" className={styles.disk}>
+      <span role="cell" className={styles.disk} data-label="Disk">
         <Meter
           name="Fullest disk"
           value={current.disk}

@@ -9,7 +9,7 @@ import styles from "./Rows.module.css";
 import { useWalk } from "./walk";
 
 const ROW_PX = 48;
-const PHONE_ROW_PX = 80;
+const PHONE_ROW_PX = 96;
 
 export function Rows({ machines }: { machines: readonly Machine[] }) {
   const phone = useMediaQuery("(max-width: 700px)", undefined, { getInitialValueInEffect: false });

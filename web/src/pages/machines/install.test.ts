@@ -7,13 +7,19 @@ it("is the one line that adds a machine", () =>
   expect(command(install)).toBe("tocsin collector --aggregator status.example:4317 --key tcs_abc"));
 
 it("keeps the key out of the unit, which anybody on the machine may read", () => {
-  const [, , service] = unit(install).split("<<'END'");
-  expect(service).toContain("--aggregator status.example:4317");
+  const [, secrets, service] = unit(install).split("<<'END'");
+  expect(secrets).toContain("TOCSIN_AGGREGATOR_URL=grpc://status.example:4317");
+  expect(secrets).toContain(install.key);
+  expect(service).toContain("EnvironmentFile=/etc/tocsin-collector.env");
   expect(service).not.toContain(install.key);
 });
 
-it("names the same aggregator in a container", () =>
-  expect(container(install)).toContain("--aggregator status.example:4317"));
+it("names the same aggregator in a container", () => {
+  expect(container(install)).toContain("-e TOCSIN_AGGREGATOR_URL=grpc://status.example:4317 ");
+  expect(container({ ...install, aggregator: "grpcs://status.example:443" })).toContain(
+    "TOCSIN_AGGREGATOR_URL=grpcs://status.example:443 ",
+  );
+});
 
 it.each([
   ["status.example:4317", true],

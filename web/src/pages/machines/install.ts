@@ -22,13 +22,13 @@ export function command({ aggregator, key }: Install): string {
   return `tocsin collector --aggregator ${aggregator} --key ${key}`;
 }
 
-/** The key stands in a file of its own that only root reads; the unit may be read by everybody. */
+/** As in deploy/systemd. The key stands in a file of its own that only root reads; the unit may be read by everybody. */
 export function unit({ aggregator, key }: Install): string {
-  return `sudo install -d -m 700 /etc/tocsin
-sudo tee /etc/tocsin/collector.env >/dev/null <<'END'
+  return `sudo install -m 600 /dev/null /etc/tocsin-collector.env
+sudo tee /etc/tocsin-collector.env >/dev/null <<'END'
+TOCSIN_AGGREGATOR_URL=${url(aggregator)}
 TOCSIN_AGGREGATOR_KEY=${key}
 END
-sudo chmod 600 /etc/tocsin/collector.env
 sudo tee /etc/systemd/system/tocsin-collector.service >/dev/null <<'END'
 [Unit]
 Description=Tocsin collector
@@ -36,11 +36,15 @@ Wants=network-online.target
 After=network-online.target
 
 [Service]
-ExecStart=/usr/local/bin/tocsin collector --aggregator ${aggregator}
-EnvironmentFile=/etc/tocsin/collector.env
+ExecStart=/opt/tocsin/.venv/bin/tocsin collector
+EnvironmentFile=/etc/tocsin-collector.env
 Environment=TOCSIN_DATA_DIR=/var/lib/tocsin-collector
+Environment=MALLOC_ARENA_MAX=1
 DynamicUser=yes
 StateDirectory=tocsin-collector
+NoNewPrivileges=yes
+ProtectSystem=strict
+ProtectHome=read-only
 Restart=always
 RestartSec=5
 
@@ -51,10 +55,16 @@ sudo systemctl daemon-reload
 sudo systemctl enable --now tocsin-collector`;
 }
 
+/** As in deploy/collector. */
 export function container({ aggregator, key }: Install): string {
-  return `docker run -d --name tocsin-collector --restart unless-stopped \\
-  --pid host --network host \\
+  return `docker build -t tocsin-collector -f deploy/collector/Containerfile .
+docker run -d --name tocsin-collector --restart always --pid host --network host \\
   -v /:/host:ro,rslave -v tocsin-collector:/data \\
+  -e TOCSIN_AGGREGATOR_URL=${url(aggregator)} \\
   -e TOCSIN_AGGREGATOR_KEY=${key} \\
-  tocsin collector --aggregator ${aggregator}`;
+  tocsin-collector`;
+}
+
+function url(aggregator: string): string {
+  return aggregator.includes("://") ? aggregator : `grpc://${aggregator}`;
 }

@@ -10,23 +10,48 @@ import styles from "./Band.module.css";
 
 interface Props {
   counts: Overview["counts"];
+  machines: Overview["machines"];
   worst: readonly TargetBrief[];
 }
 
+const TROUBLES = ["down", "degraded"] as const;
+const RANK: Record<Verdict, number> = { down: 0, degraded: 1, unknown: 2, up: 3 };
 const ORDER: readonly Verdict[] = ["down", "degraded", "unknown", "up"];
 
-export function Band({ counts, worst }: Props) {
+export function Band({ counts, machines, worst }: Props) {
   const watched = counts.up + counts.degraded + counts.down + counts.unknown;
-  const headline: Verdict = ORDER.find((verdict) => counts[verdict] > 0) ?? "unknown";
+  const ofTargets: Verdict = ORDER.find((verdict) => counts[verdict] > 0) ?? "unknown";
+  const ofMachines = TROUBLES.find((verdict) => machines[verdict] > 0);
+  // Whichever is worse speaks; of two that are as bad the targets do.
+  const first = ofMachines !== undefined && RANK[ofMachines] < RANK[ofTargets] ? ofMachines : undefined;
+  const headline = first ?? ofTargets;
   return (
     <section className={styles.band} data-worst={headline} aria-label="State of everything">
       <div className={styles.summary}>
         <Sign of={headline} size={20} />
-        <Link href={watched > 0 ? `/targets?verdict=${headline}` : "/targets"} className={styles.headline}>
-          {headlineWords(counts, watched)}
-        </Link>
+        {first === undefined ? (
+          <Link href={watched > 0 ? `/targets?verdict=${headline}` : "/targets"} className={styles.headline}>
+            {headlineWords(counts, watched)}
+          </Link>
+        ) : (
+          <Link href={`/machines?verdict=${first}`} className={styles.headline}>
+            {counted(machines[first], "machine")} {VERDICT_WORD[first]}
+          </Link>
+        )}
         <ul className={styles.counts}>
-          {ORDER.filter((verdict) => counts[verdict] > 0 && verdict !== headline).map((verdict) => (
+          {TROUBLES.filter((verdict) => machines[verdict] > 0 && verdict !== first).map((verdict) => (
+            <li key={`machines ${verdict}`}>
+              <Link href={`/machines?verdict=${verdict}`} className={styles.count}>
+                <Sign of={verdict} size={10} />
+                <span>
+                  {counted(machines[verdict], "machine")} {VERDICT_WORD[verdict]}
+                </span>
+              </Link>
+            </li>
+          ))}
+          {ORDER.filter(
+            (verdict) => counts[verdict] > 0 && (first !== undefined || verdict !== headline),
+          ).map((verdict) => (
             <li key={verdict}>
               <Link href={`/targets?verdict=${verdict}`} className={styles.count}>
                 <Sign of={verdict} size={10} />

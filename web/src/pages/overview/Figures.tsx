@@ -25,6 +25,14 @@ export function Figures({ overview }: { overview: Overview }) {
       tip: "Over the last minutes.",
     },
   ];
+  const { up, degraded, down, unknown } = overview.machines;
+  const machines = up + degraded + down + unknown;
+  if (machines > 0)
+    figures.push({
+      name: "Machines",
+      value: `${count(up)}/${count(machines)}`,
+      tip: "How many are up, of all that report.",
+    });
   return (
     <dl className={styles.figures}>
       {figures.map(({ name, value, aside = "", tip }) => (
