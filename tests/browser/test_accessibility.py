@@ -60,6 +60,8 @@ VIEWS: dict[str, tuple[str, Callable[[Page], None] | None]] = {
     "heartbeat": ("/targets/{beat}", None),
     "add": ("/targets/new", _unfold),
     "edit": ("/targets/{down}/edit", _unfold),
+    "machines": ("/machines", None),
+    "add a machine": ("/machines/new", None),
     "channels": ("/alerting/channels", None),
     "new channel": ("/alerting/channels", _press("button", "Add a channel")),
     "rules": ("/alerting/rules", None),
