@@ -33,7 +33,9 @@ async def test_without_a_build_it_says_how_to_get_one(nobody: Client) -> None:
     assert answer.headers["cache-control"] == "no-store"
 
 
-@pytest.mark.parametrize("path", ["/", "/index.html", "/edge.html", "/targets", "/targets/17", "/settings/channels?x=1"])
+@pytest.mark.parametrize(
+    "path", ["/", "/index.html", "/edge.html", "/targets", "/targets/17", "/settings/channels?x=1"]
+)
 async def test_the_page_answers_every_address_of_the_app(nobody: Client, built: Path, path: str) -> None:
     answer = await nobody.get(path)
     assert (answer.status_code, answer.text) == (200, PAGE)

@@ -168,9 +168,7 @@ class TargetFields(BaseModel):
         description="How soon to look again after a first failure; at most the interval, and equal to it to switch "
         "this off. Left out: 5, or the interval if shorter.",
     )
-    tags: Tags = Field(
-        default_factory=list, description="Free labels, to filter by and to choose who is told."
-    )
+    tags: Tags = Field(default_factory=list, description="Free labels, to filter by and to choose who is told.")
     group: Annotated[str, Field(max_length=100), AfterValidator(_one_line)] = Field(
         "", description="The one heading it is listed under; empty: none."
     )

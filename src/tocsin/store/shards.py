@@ -34,8 +34,8 @@ class Fence(NamedTuple):
 class Grant(NamedTuple):
     """What a worker holds after a renewal: the epoch of each shard. ``leaving`` are more than its share.
 
-    ``since`` is of shards taken now: up to when their last holder had started their slots, where it gave them back; when
-    its lease ended, where that was a moment ago.
+    ``since`` is of shards taken now: up to when their last holder had started their slots, where it gave them back;
+    when its lease ended, where that was a moment ago.
     ``news``: the others of the location have reason to look again.
     """
 
