@@ -82,7 +82,9 @@ def test_a_taken_port_closes_that_door_and_nothing_else(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with running(tmp_path, {"TOCSIN_GRPC_PORT": str(port)}) as tocsin:
-            tocsin.wait_until(lambda: "workers far away cannot report" in tocsin.log.read_text(), what="for a warning")
+            tocsin.wait_until(
+                lambda: "workers far away and collectors cannot report" in tocsin.log.read_text(), what="for a warning"
+            )
             assert str(port) in tocsin.log.read_text()
             assert tocsin.items("/v1/targets")
             assert tocsin.stop() == 0

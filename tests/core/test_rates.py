@@ -80,6 +80,10 @@ def test_a_start_that_becomes_known_is_no_reset() -> None:
     assert of([0, 10], [10, 15], starts_s=[0, 12]) == [None, 2]
 
 
+def test_a_start_after_a_value_that_is_not_there_gives_none() -> None:
+    assert of([NAN, 8], [10, 15], starts_s=[1, 13]) == [None, None]
+
+
 def test_gauges_are_what_they_are() -> None:
     rows = np.array([[1.0, 5], [2, 5], [NAN, 25]])
     found = rates(rows, np.array([0, 1000, 2000]), np.array([True, False, False]), np.array([1]))

@@ -59,6 +59,7 @@ def rates(
             rows, columns = again
             start = starts_ms[start_of[rows], counters[columns]]
             between = (rows > 0) & ~begins[rows] & (start > at_ms[rows - 1]) & (start < at_ms[rows])
+            between &= ~np.isnan(counts[rows - 1, columns])
             rows, columns, start = rows[between], columns[between], start[between]
             grown[rows, columns] = counts[rows, columns] / ((at_ms[rows] - start) / 1000)
     found[:, counters] = grown
