@@ -152,6 +152,7 @@ def test_markup_from_a_machine_is_text(page: Page, installation: Tocsin, machine
     page.goto(f"/machines/{found['id']}/settings")
     expect(page.get_by_role("heading", level=1)).to_contain_text(MARKUP)
     page.goto("/")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
     page.keyboard.press("/")
     page.get_by_role("combobox").fill(name.split()[0])
     expect(page.get_by_role("option").first).to_contain_text(MARKUP)

@@ -22,11 +22,10 @@ def test_a_short_past_is_not_shown_as_a_year(page: Page, installation: Tocsin, s
     with page.expect_request("**/latency?*step=1") as asked:
         chart.get_by_role("radiogroup", name="Time window").get_by_text("1 y", exact=True).click()
     assert "window=1y" in page.url
-    answer = asked.value.response()
-    assert answer is not None
-    latency = answer.json()
+    # The same once more: the browser keeps no answer that a newer one has taken the place of.
+    latency = installation.get(asked.value.url.removeprefix(installation.address))
     # Days would be one dot at the edge of an empty year.
-    assert latency["step_s"] <= 10
+    assert float(str(latency["step_s"])) <= 10
     expect(chart).to_contain_text("all there is so far")
 
 
