@@ -1,5 +1,7 @@
 """Fixtures every room may use."""
 
+import os
+
 from hypothesis import HealthCheck, settings
 
 from tests.postgres import (
@@ -25,5 +27,7 @@ __all__ = [
 ]
 
 # How fast an example was says something about the machine's other work, and nothing about the code.
-settings.register_profile("tocsin", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("tocsin")
+settings.register_profile("tocsin", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+# Examples nobody has tried yet: HYPOTHESIS_PROFILE=search pytest tests/core
+settings.register_profile("search", settings.get_profile("tocsin"), derandomize=False, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "tocsin"))
