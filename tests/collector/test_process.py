@@ -92,8 +92,11 @@ def test_this_machine_arrives(tmp_path: Path, aggregator: Aggregator) -> None:
     assert any(process.name and process.user and process.memory_bytes for process in processes)
 
 
-def test_killed_and_away_nothing_is_lost_and_nothing_comes_twice(tmp_path: Path, aggregator: Aggregator) -> None:
-    """What waits belongs to two lives of the collector; each is killed."""
+def test_killed_and_away_nothing_is_lost_and_only_the_unacknowledged_comes_again(
+    tmp_path: Path, aggregator: Aggregator
+) -> None:
+    """What waits belongs to two lives of the collector; each is killed. A tick that arrived just before an end, its
+    receipt lost with it, is sent again: the real aggregator knows it by its number."""
     with collecting(tmp_path, aggregator.address) as collector:
         aggregator.wait_until(lambda: len(aggregator.arrived) >= 2)
         aggregator.stop()
@@ -109,12 +112,12 @@ def test_killed_and_away_nothing_is_lost_and_nothing_comes_twice(tmp_path: Path,
         collector.kill()
     kept = _wait_for_ticks(tmp_path, 1)
     aggregator.start()
-    before = len(aggregator.arrived)
+    before = len(set(aggregator.arrived))
     with collecting(tmp_path, aggregator.address) as collector:
-        aggregator.wait_until(lambda: len(aggregator.arrived) >= before + kept + 2)
+        aggregator.wait_until(lambda: len(set(aggregator.arrived)) >= before + kept + 2)
         collector.process.send_signal(signal.SIGTERM)
         assert collector.process.wait(STOP_S) == 0
-    assert len(set(aggregator.arrived)) == len(aggregator.arrived)
+    assert len(aggregator.arrived) - len(set(aggregator.arrived)) <= 2
     assert aggregator.arrived == sorted(aggregator.arrived)
     assert _wait_for_ticks(tmp_path, 0) == 0
 
