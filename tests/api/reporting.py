@@ -9,7 +9,8 @@ import numpy as np
 
 from tests.clocks import FakeClock
 from tocsin.core.samples import Layout, Series
-from tocsin.intake import Arrived, Intake, Introduced
+from tocsin.intake.arrived import Arrived, Introduced
+from tocsin.intake.intake import Intake
 from tocsin.pipeline import Pipeline
 from tocsin.store.engine import Store
 

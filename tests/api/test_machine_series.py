@@ -16,7 +16,7 @@ from tests.clocks import FakeClock
 from tocsin.api import machines, models
 from tocsin.bus.memory import MemoryBus
 from tocsin.core.samples import Layout, Series
-from tocsin.intake import Arrived
+from tocsin.intake.arrived import Arrived
 from tocsin.pipeline import Pipeline
 from tocsin.store.engine import Store
 

@@ -228,7 +228,7 @@ async def test_when_the_database_is_away_it_says_when_to_come_back(
         raise StoreUnavailable("the database cannot be reached: gone")
 
     with monkeypatch.context() as broken:
-        broken.setattr("tocsin.intake.Intake.write", away)
+        broken.setattr("tocsin.intake.intake.Intake.write", away)
         for headers, body in ((PROTOBUF, BODY), (JSON, as_json())):
             answer = await sent(sender, body, headers)
             told = refused(answer, 503)
@@ -253,7 +253,7 @@ async def test_a_defect_of_ours_says_nothing_of_our_insides(sender: Client, monk
     def defect(*_: object) -> None:
         raise ZeroDivisionError("inside")
 
-    monkeypatch.setattr("tocsin.intake.Intake.write", defect)
+    monkeypatch.setattr("tocsin.intake.intake.Intake.write", defect)
     told = refused(await sent(sender, BODY, PROTOBUF), 500)
     assert told.code == 13
     assert "inside" not in told.message

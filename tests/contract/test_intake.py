@@ -17,16 +17,10 @@ from tocsin.core.bands import CPU, DISK, FORECAST, MEMORY, REPORTING, RULES, par
 from tocsin.core.decide import State
 from tocsin.core.outcome import HEADLINE, StateKey, Subject
 from tocsin.core.samples import MACHINE, Layout, Series
-from tocsin.intake import (
-    AHEAD_MS,
-    LOOK_MS,
-    MOST_SERIES,
-    Arrived,
-    IdentityInUse,
-    Intake,
-    Introduced,
-    Refused,
-)
+from tocsin.intake.arrived import Arrived, IdentityInUse, Introduced, Refused
+from tocsin.intake.intake import Intake
+from tocsin.intake.memory import LOOK_MS
+from tocsin.intake.sense import AHEAD_MS, MOST_SERIES
 from tocsin.pipeline import Pipeline
 from tocsin.services.sweep import EVERY_S, NOBODY_LISTENED, SETTLE_MS, Sweep
 from tocsin.store import machines, states, transitions

@@ -24,7 +24,8 @@ from tests.otlp.test_ticks import AT_MS, export, gauge, merged, point, shuffled,
 from tocsin.bus.memory import MemoryBus
 from tocsin.core.machine import merged as summaries
 from tocsin.core.samples import Layout
-from tocsin.intake import Arrived, Intake
+from tocsin.intake.arrived import Arrived
+from tocsin.intake.intake import Intake
 from tocsin.otlp import door as doors
 from tocsin.otlp.door import Door, Throttled, Unreadable
 from tocsin.pipeline import Pipeline

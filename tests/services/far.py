@@ -14,7 +14,7 @@ from tocsin.core.decide import Policy, State
 from tocsin.core.outcome import REACHABLE, Outcome, Result, StateKey, Subject
 from tocsin.core.target import TARGET
 from tocsin.home import DatabaseHome, Introduction
-from tocsin.intake import Intake
+from tocsin.intake.intake import Intake
 from tocsin.lib.clock import SYSTEM_CLOCK, Clock
 from tocsin.lib.vault import Vault
 from tocsin.pipeline import Entry, Pipeline

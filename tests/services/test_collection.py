@@ -18,7 +18,8 @@ from tests.machines import METHOD, USUAL, SimulatedMachine, channel_to, metadata
 from tests.services.far import Centre
 from tocsin.catalog import access
 from tocsin.core.samples import Layout, Series
-from tocsin.intake import MOST_SERIES, MOST_SERIES_OF_MACHINE, Arrived
+from tocsin.intake.arrived import Arrived
+from tocsin.intake.sense import MOST_SERIES, MOST_SERIES_OF_MACHINE
 from tocsin.lib import metrics
 from tocsin.services.aggregator import collection
 from tocsin.store import machines, samples

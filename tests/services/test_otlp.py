@@ -18,7 +18,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from tests.otlp.hostmetrics import Host, metrics
 from tests.services.far import Centre
 from tocsin import wire
-from tocsin.intake import Arrived
+from tocsin.intake.arrived import Arrived
 from tocsin.otlp import door
 from tocsin.services.aggregator.otlp import CALL, DETAILS, SERVICE
 from tocsin.store import machines
@@ -174,7 +174,7 @@ def test_when_the_database_is_away_it_is_said_when_to_come_back(
         raise StoreUnavailable("the database cannot be reached: gone")
 
     with monkeypatch.context() as broken:
-        broken.setattr("tocsin.intake.Intake.write", away)
+        broken.setattr("tocsin.intake.intake.Intake.write", away)
         found = exporter.refused(body(centre))
     assert (found.code, found.words) == (Code.UNAVAILABLE, "the database cannot be reached: gone")
     delay = RetryInfo()
@@ -213,7 +213,7 @@ def test_a_defect_of_ours_says_nothing_of_our_insides(
     def defect(*_: object) -> None:
         raise ZeroDivisionError("inside")
 
-    monkeypatch.setattr("tocsin.intake.Intake.write", defect)
+    monkeypatch.setattr("tocsin.intake.intake.Intake.write", defect)
     found = exporter.refused(body(centre))
     assert found.code is Code.INTERNAL
     assert "inside" not in found.words

@@ -37,7 +37,7 @@ from tocsin.api.relay import relaying
 from tocsin.api.signing_in import SigningIn
 from tocsin.api.trying import Bench
 from tocsin.health import Readiness
-from tocsin.intake import Intake
+from tocsin.intake.intake import Intake
 from tocsin.lib.rates import RateLimit
 from tocsin.lib.security_headers import SecurityHeaders
 from tocsin.otlp.door import Door

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import tocsin
 from tocsin.bus.base import Bus
-from tocsin.intake import Intake
+from tocsin.intake.intake import Intake
 from tocsin.lib.clock import Clock
 from tocsin.lib.net import Network
 from tocsin.lib.vault import Vault

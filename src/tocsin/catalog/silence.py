@@ -13,7 +13,8 @@ from tocsin.core.decide import Policy
 from tocsin.core.outcome import StateKey
 from tocsin.core.samples import MACHINE
 from tocsin.core.target import TARGET
-from tocsin.intake import LISTENING, policies_of
+from tocsin.intake.intake import LISTENING
+from tocsin.intake.judging import policies_of
 
 LISTENERS: Final[Mapping[str, str]] = {MACHINE: LISTENING}
 """By the kind of a subject that can only be heard while somebody listens: the lease of who does."""

@@ -13,7 +13,7 @@ from typing import Final
 from tocsin.bus import open_bus
 from tocsin.catalog import access, secret_key
 from tocsin.health import Identify, Readiness
-from tocsin.intake import Intake
+from tocsin.intake.intake import Intake
 from tocsin.lib.clock import SharedClock
 from tocsin.lib.log import get_logger
 from tocsin.lib.vault import Vault

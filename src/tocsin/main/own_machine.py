@@ -18,7 +18,7 @@ import tocsin
 from tocsin.collector import machine
 from tocsin.collector.ticker import SYSTEM_TIME, Ticker
 from tocsin.collector.ticks import Form, Moment
-from tocsin.intake import Arrived, IdentityInUse, Introduced, Refused
+from tocsin.intake.arrived import Arrived, IdentityInUse, Introduced, Refused
 from tocsin.lib.log import get_logger
 from tocsin.main.ends import Ends
 from tocsin.main.house import House

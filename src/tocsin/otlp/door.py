@@ -23,8 +23,9 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 
 from tocsin.core.samples import Layout
-from tocsin.intake import Arrived, Intake, Introduced
-from tocsin.intake import Refused as Inadmissible
+from tocsin.intake.arrived import Arrived, Introduced
+from tocsin.intake.arrived import Refused as Inadmissible
+from tocsin.intake.intake import Intake
 from tocsin.lib import metrics
 from tocsin.lib.clock import Clock
 from tocsin.lib.log import get_logger

@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 from tocsin.catalog import access
 from tocsin.core.bands import INTERVALS_OF_SILENCE
 from tocsin.core.samples import Layout, Series, SeriesKind
-from tocsin.intake import Arrived, IdentityInUse, Intake, Introduced, Refused, plain
+from tocsin.intake.arrived import Arrived, IdentityInUse, Introduced, Refused
+from tocsin.intake.intake import Intake
+from tocsin.intake.sense import plain
 from tocsin.lib import metrics
 from tocsin.lib.clock import Clock
 from tocsin.lib.log import get_logger

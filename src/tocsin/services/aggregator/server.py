@@ -15,7 +15,7 @@ import grpc
 
 from tocsin import wire
 from tocsin.home import Home, Introduction
-from tocsin.intake import Intake
+from tocsin.intake.intake import Intake
 from tocsin.lib.clock import Clock
 from tocsin.lib.log import get_logger
 from tocsin.lib.threads import Threads

@@ -1,0 +1,231 @@
+"""The door: one batch after the other, each in one transaction."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from sqlalchemy import Connection
+
+from tocsin.bus.base import Bus
+from tocsin.core.bands import INTERVALS_OF_SILENCE
+from tocsin.core.samples import Layout
+from tocsin.intake.arrived import Arrived, IdentityInUse, Introduced, Refused
+from tocsin.intake.batch import Batch, Group
+from tocsin.intake.memory import LOOK_MS, Machine, Memory, Plan, Plans, number
+from tocsin.intake.sense import AHEAD_MS, DAY_MS, MOST_SERIES_OF_MACHINE, OLDEST_MS, cleaned
+from tocsin.lib import metrics
+from tocsin.lib.clock import Clock
+from tocsin.pipeline import Pipeline
+from tocsin.store import leases, machines, samples
+from tocsin.store.engine import Store
+from tocsin.store.machines import MachineRow
+
+LISTENING: Final = "intake"
+"""The lease of whoever takes samples: while nobody does, silence says nothing about machines."""
+LISTENING_MS: Final = 10_000
+
+
+class Intake:
+    """Safe to share between threads: one batch is written at a time."""
+
+    def __init__(self, store: Store, pipeline: Pipeline, bus: Bus, clock: Clock) -> None:
+        self._store = store
+        self._pipeline = pipeline
+        self._bus = bus
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._plans = Plans()
+        self._memory = Memory(store, clock)
+        self._holder = f"{id(self):x}-{clock.now_ms():x}"
+
+    # ── who reports, and what ─────────────────────────────────────────────────────────────────────
+
+    def register(self, introduced: Introduced, key_id: int | None) -> MachineRow:
+        """The machine that reports, made where it is new. Blocks; raises Refused, IdentityInUse and the store's
+        errors."""
+        said = cleaned(introduced)
+        now_ms = self._clock.now_ms()
+        with self._store.write() as conn:
+            known = machines.by_uid(conn, said.uid)
+            if known is not None and said.boot_id:
+                silent_ms = INTERVALS_OF_SILENCE * (said.every_ms or known.every_ms)
+                for now in machines.now_of(conn, [known.id], received_after_ms=now_ms - silent_ms):
+                    if now.boot_id not in ("", said.boot_id) and now.at_ms > now_ms - silent_ms:
+                        raise IdentityInUse(
+                            f"the machine id {said.uid} is in use: another machine, or this one before it was "
+                            f"started again, was heard of {max(0, now_ms - now.received_ms) / 1000:.0f} s ago. "
+                            "A copied machine needs an id of its own"
+                        )
+            row = machines.register(
+                conn,
+                uid=said.uid,
+                name=said.name,
+                facts=said.facts,
+                tags=said.tags,
+                every_ms=said.every_ms,
+                version=said.version,
+                key_id=key_id,
+                now_ms=now_ms,
+            )
+        with self._lock:
+            self._memory.registered(row)
+        return row
+
+    def intern(self, layout: Layout) -> Layout:
+        """The one object for every layout with these series, checked. Raises Refused."""
+        return self._plans.of(layout).layout
+
+    def admit(self, machine_id: int, layout: Layout) -> None:
+        """To be asked before a machine uses a layout. Raises Refused when it has too many series, and the store's
+        errors."""
+        with self._lock:
+            machine = self._memory.known([machine_id]).get(machine_id)
+            if machine is None:
+                return
+            day_ago_ms = self._clock.now_ms() - DAY_MS
+            used = [one for one, last_ms in machine.layouts.values() if last_ms > day_ago_ms and one is not layout]
+            if sum(map(len, used)) + len(layout) > MOST_SERIES_OF_MACHINE:
+                several: set[tuple[str, tuple[tuple[str, str], ...]]] = set()
+                for one in (*used, layout):
+                    several |= one.places.keys()
+                if len(several) > MOST_SERIES_OF_MACHINE:
+                    raise Refused(
+                        "layout.series",
+                        f"this machine would have {len(several):,} series in a day, and {MOST_SERIES_OF_MACHINE:,} are "
+                        "the most: something in their attributes changes all the time",
+                    )
+            machine.layouts[id(layout)] = layout, self._clock.now_ms()
+
+    def exists(self, machine_id: int) -> bool:
+        """Whether the machine was there when it was looked for last; people may have deleted it."""
+        return self._memory.exists(machine_id)
+
+    def listen(self) -> None:
+        """To be called every few seconds by whoever takes samples. Blocks; raises the store's errors."""
+        with self._store.write() as conn:
+            leases.take(conn, LISTENING, self._holder, now_ms=self._clock.now_ms(), for_ms=LISTENING_MS)
+
+    # ── writing ───────────────────────────────────────────────────────────────────────────────────
+
+    def write(self, arrived: Sequence[Arrived]) -> Mapping[tuple[int, str], int]:
+        """Stores ticks, all or nothing, and judges their machines. Blocks; raises the store's errors.
+
+        Yields, by machine and boot, up to which ``seq`` everything is stored or was refused and counted. A machine that
+        was deleted is not among them. Ticks of one machine and boot come in the order of their numbers; what is there
+        already changes nothing.
+        """
+        with self._lock:
+            try:
+                return self._write(arrived)
+            except BaseException:
+                # Nobody knows what was stored; what is in memory may be ahead of it.
+                self._memory.forget({tick.machine_id for tick in arrived})
+                raise
+
+    def _write(self, arrived: Sequence[Arrived]) -> Mapping[tuple[int, str], int]:
+        now_ms = self._clock.now_ms()
+        ids = {tick.machine_id for tick in arrived}
+        known = self._memory.known(ids)
+        plans = self._plans.of_all(arrived)
+        batch = Batch(now_ms)
+        judge = batch.judge
+        with self._store.write() as conn:
+            number(conn, plans.values(), now_ms)
+            stored = machines.boots(conn, ids)
+            unnumbered = {tick.machine_id for tick in arrived if not tick.boot_id}
+            newest_seqs = machines.newest_seqs(conn, unnumbered) if unnumbered else {}
+            self._memory.reread_moved(conn, known, stored, newest_seqs)
+            groups, acked = _sorted_out(arrived, plans, known, stored, batch, now_ms)
+            for plan, several in groups.items():
+                batch.take(plan, several)
+            heard_of = {group.machine.row.id: group.machine for several in groups.values() for group in several}
+            for machine in heard_of.values():
+                judge.reporting(machine)
+            samples.insert_many(conn, batch.ticks)
+            machines.write_now(conn, [one.row(machine.row.id, layout_id) for machine, layout_id, one in batch.newest])
+            moved = {key: seq for key, seq in acked.items() if stored.get(key) != seq}
+            machines.write_boots(conn, _boot_rows(moved, arrived, known))
+            _note(conn, known.values(), now_ms)
+            settled, changed = self._pipeline.write_within(conn, [one.entry for one in judge.cases])
+        for machine, layout_id, one in batch.newest:
+            machine.newest[layout_id] = one
+        for (machine_id, boot_id), seq in moved.items():
+            known[machine_id].boots[boot_id] = seq
+        judge.settle(dict(settled))
+        metrics.TICKS_TAKEN.inc(len(batch.ticks))
+        for reason, values in batch.refused.items():
+            metrics.VALUES_REFUSED.labels(reason).inc(values)
+        if judge.cases:
+            self._pipeline.ring(changed, settled)
+        self._bus.ring("machines")
+        return acked
+
+
+def _sorted_out(
+    arrived: Sequence[Arrived],
+    plans: Mapping[int, Plan],
+    known: Mapping[int, Machine],
+    stored: Mapping[tuple[int, str], int],
+    batch: Batch,
+    now_ms: int,
+) -> tuple[dict[Plan, list[Group]], dict[tuple[int, str], int]]:
+    """What is new and of a time that makes sense, by layout and machine; and what will be known of each boot."""
+    latest_ms, oldest_ms = now_ms + AHEAD_MS, now_ms - OLDEST_MS
+    acked: dict[tuple[int, str], int] = {}
+    groups: dict[Plan, dict[int, Group]] = defaultdict(dict)
+    for tick in arrived:
+        machine = known.get(tick.machine_id)
+        if machine is None:
+            batch.refused["deleted"] += 1
+            continue
+        if tick.boot_id:
+            key = tick.machine_id, tick.boot_id
+            top = acked.get(key)
+            if top is None:
+                acked[key] = top = stored.get(key, -1)
+            if tick.seq <= top:
+                metrics.TICKS_REPEATED.inc()
+                continue
+            acked[key] = tick.seq
+        machine.see_clock(tick)
+        at_ms = tick.at_ms
+        if not oldest_ms <= at_ms <= latest_ms:
+            batch.refused["time"] += 1
+            machine.refused += 1
+            continue
+        machine.heard_ms = now_ms
+        plan = plans[id(tick.layout)]
+        of_plan = groups[plan]
+        group = of_plan.get(tick.machine_id)
+        if group is None:
+            group = of_plan[tick.machine_id] = Group(machine, [], [])
+            machine.layouts[id(plan.layout)] = plan.layout, now_ms
+        group.ticks.append(tick)
+        group.at_ms.append(at_ms - machine.correction_ms)
+    return {plan: list(several.values()) for plan, several in groups.items()}, acked
+
+
+def _boot_rows(
+    moved: Mapping[tuple[int, str], int], arrived: Sequence[Arrived], known: Mapping[int, Machine]
+) -> list[tuple[int, str, int, int]]:
+    last = {(tick.machine_id, tick.boot_id): tick.at_ms for tick in arrived}
+    return [
+        (machine_id, boot_id, seq, last[machine_id, boot_id] - known[machine_id].correction_ms)
+        for (machine_id, boot_id), seq in moved.items()
+    ]
+
+
+def _note(conn: Connection, several: Iterable[Machine], now_ms: int) -> None:
+    for machine in several:
+        off = machine.off_ms != machine.off_noted_ms
+        if (off or machine.refused) and now_ms - machine.noted_ms >= LOOK_MS:
+            machines.note(
+                conn,
+                machine.row.id,
+                clock_off_ms=machine.off_ms if off else None,
+                refused_more=machine.refused,
+            )
+            machine.off_noted_ms, machine.refused, machine.noted_ms = machine.off_ms, 0, now_ms
