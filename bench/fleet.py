@@ -3,6 +3,7 @@
     python -m bench.fleet rate      as fast as it goes into split services on PostgreSQL: ticks/s, CPU per tick
     python -m bench.fleet live      1,000 machines every 5 s and 200 browsers: from the tick to the browser
     python -m bench.fleet kill      500 machines for five minutes, the aggregator killed every 20 s: none lost
+    python -m bench.fleet away --minutes 60    the aggregator away for an hour: none lost
 
 Each machine has 100 series (tests.machines). Machines and browsers are processes of their own.
 """
@@ -42,6 +43,7 @@ WINDOW: Final = 400
 """Ticks of a machine on their way."""
 LOOK_S: Final = 0.2
 """So often each machine at ease looks whether its next tick is due: a thousand of them share a core."""
+COLLECTED_EVERY_MS: Final = 5000
 LISTENING_BROWSERS: Final = 5
 """Of the browsers, so many read every message; the others only take it."""
 
@@ -276,30 +278,82 @@ def live(machines: int, browsers: int, seconds: float) -> list[Figure]:
 
 
 def kill(machines: int, minutes: float, every_s: float = 20.0) -> list[Figure]:
-    with _services() as (services, _):
-        key = _ingest_key(services)
+    def disturb(services: Split, over_s: float) -> str:
+        aggregator, killed = services.of("aggregator")[0], 0
+        while time.monotonic() + every_s < over_s:
+            time.sleep(every_s)
+            aggregator.kill()
+            aggregator.start()
+            killed += 1
+        return f"killed {killed} times"
+
+    return _disturbed("killed_aggregator", machines, minutes * 60, disturb)
+
+
+def away(machines: int, minutes: float) -> list[Figure]:
+    """The aggregator is there for a minute, away for so many, and back: a real collector among the machines."""
+
+    def disturb(services: Split, over_s: float) -> str:
         aggregator = services.of("aggregator")[0]
-        killed = 0
-        with _part("ease", services.grpc_port, key, machines, minutes * 60) as fleet:
-            over_s = time.monotonic() + minutes * 60
-            while time.monotonic() + every_s < over_s:
-                time.sleep(every_s)
-                aggregator.kill()
-                aggregator.start()
-                killed += 1
+        time.sleep(60)
+        aggregator.stop()
+        time.sleep(max(0.0, over_s - time.monotonic() - 20))
+        began_s = time.monotonic()
+        aggregator.start()
+        while services.rows("SELECT count(*) FROM machine_now WHERE received_ms - at_ms < 8000")[0][0] < machines:
+            time.sleep(0.5)
+        return f"away for {minutes:g} minutes; all machines there again {time.monotonic() - began_s:.1f} s after it was"
+
+    return _disturbed("away_aggregator", machines, minutes * 60 + 80, disturb)
+
+
+def _disturbed(what: str, machines: int, seconds: float, disturb: Callable[[Split, float], str]) -> list[Figure]:
+    """Machines at ease, and this one with a real collector, while something happens to the aggregator: what of their
+    ticks is lost, and what is there twice."""
+    with _services() as (services, _), tempfile.TemporaryDirectory() as place:
+        key = _ingest_key(services)
+        with _part("ease", services.grpc_port, key, machines, seconds) as fleet, _collector(services, key, place):
+            told = disturb(services, time.monotonic() + seconds)
             said = _said(fleet)
-        stored = services.rows("SELECT count(*), count(DISTINCT (machine_id, at_ms)) FROM samples")[0]
-    print(f"killed {killed} times; {said}; stored {stored}")
+            time.sleep(10)  # the collector looks again after a pause
+        own = "machine_id IN (SELECT id FROM machines WHERE uid = 'a-real-one')"
+        stored = services.rows(f"SELECT count(*), count(DISTINCT (machine_id, at_ms)) FROM samples WHERE NOT {own}")[0]
+        times = [row[0] for row in services.rows(f"SELECT at_ms FROM samples WHERE {own} ORDER BY at_ms")]
+    pauses_ms = np.diff(times)
+    missed = int(np.maximum(np.rint(pauses_ms / COLLECTED_EVERY_MS) - 1, 0).sum())
+    print(f"{told}; {said}; stored {stored}; the collector's own {len(times)}, {missed} missing between them")
     return [
-        Figure("killed_aggregator_ticks_lost", said["made"] - stored[1], ""),
-        Figure("killed_aggregator_ticks_twice", stored[0] - stored[1], ""),
-        Figure("killed_aggregator_ticks_stored", stored[1], ""),
+        Figure(f"{what}_ticks_lost", said["made"] - stored[1] + missed, ""),
+        Figure(f"{what}_ticks_twice", stored[0] - stored[1] + len(times) - len(set(times)), ""),
+        Figure(f"{what}_ticks_stored", stored[1] + len(times), ""),
     ]
+
+
+@contextmanager
+def _collector(services: Split, key: str, place: str) -> Iterator[None]:
+    command = [sys.executable, "-m", "tocsin", "collector", "--aggregator", f"127.0.0.1:{services.grpc_port}"]
+    command += [
+        "--key",
+        key,
+        "--data-dir",
+        place,
+        "--machine-id",
+        "a-real-one",
+        "--every",
+        str(COLLECTED_EVERY_MS // 1000),
+    ]
+    with open(Path(place) / "log", "wb") as log:
+        collector = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        yield
+    finally:
+        collector.terminate()
+        collector.wait(10)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.fleet", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("what", choices=["rate", "live", "kill"])
+    parser.add_argument("what", choices=["rate", "live", "kill", "away"])
     parser.add_argument("--machines", type=int)
     parser.add_argument("--browsers", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=30)
@@ -309,8 +363,10 @@ def main() -> None:
         figures = rate(given.machines or 50, given.seconds)
     elif given.what == "live":
         figures = live(given.machines or 1000, given.browsers, given.seconds)
-    else:
+    elif given.what == "kill":
         figures = kill(given.machines or 500, given.minutes)
+    else:
+        figures = away(given.machines or 500, given.minutes)
     for figure in figures:
         print(f"{figure.name} {figure.value:,.4g} {figure.unit}")
 

@@ -10,7 +10,7 @@ from tests.api.conftest import NOW_MS, Client, fields_of, make_target
 from tests.api.test_targets import walk
 from tests.clocks import FakeClock
 from tests.contract.rows import add_machine
-from tocsin.core.bands import REPORTING
+from tocsin.core.bands import MEMORY, REPORTING
 from tocsin.core.decide import Policy, Transition, Verdict
 from tocsin.core.outcome import CERTIFICATE, HEADLINE, REACHABLE, Outcome, Result, StateKey, Subject
 from tocsin.core.samples import MACHINE
@@ -309,7 +309,7 @@ async def test_the_timeline_is_everybodys(
 def silent(machine_id: int, at_ms: int, result: Result, rule: str = REPORTING) -> Entry:
     key = StateKey(Subject(MACHINE, machine_id), rule, HEADLINE)
     reason = "no sample for 15 s" if result is Result.FAILED else ""
-    return Entry(Outcome(key, at_ms, result, None, reason, None), Policy(failures_to_down=1))
+    return Entry(Outcome(key, at_ms, result, None, reason, None), Policy(1, 1, 1))
 
 
 async def test_machines_are_on_the_timeline_and_in_the_overview_beside_targets(
@@ -339,6 +339,26 @@ async def test_machines_are_on_the_timeline_and_in_the_overview_beside_targets(
         of_target = [one for one in entries if one["target"] is not None]
         assert {one["target"]["name"] for one in of_target} == {"shop"}
         assert {one["machine"] for one in of_target} == {None}
+
+
+async def test_the_overview_names_the_machines_that_are_not_well(
+    outsider: Client, store: Store, pipeline: Pipeline, clock: FakeClock
+) -> None:
+    with store.write() as conn:
+        well, silent_one, full = (add_machine(conn, name) for name in ("a", "b", "c"))
+    now_ms = clock.now_ms()
+    pipeline.write([silent(well, now_ms, Result.PASSED)])
+    pipeline.write([silent(full, now_ms, Result.WARNED, MEMORY)])
+    clock.tick(60)
+    pipeline.write([silent(silent_one, clock.now_ms(), Result.FAILED)])
+    overview = (await outsider.get("/v1/overview")).json()
+    assert overview["machines"] == {"up": 1, "degraded": 1, "down": 1, "unknown": 0}
+    assert [(one["name"], one["verdict"], one["reason"]) for one in overview["worst_machines"]] == [
+        ("b", "down", "no sample for 15 s"),
+        ("c", "degraded", ""),
+    ]
+    assert overview["worst_machines"][0]["since"] == "2027-01-15T08:01:00.000Z"
+    assert overview["aggregator"] is None, "nothing was said of a port"
 
 
 async def test_a_machine_is_not_down_because_of_what_the_target_of_its_number_depends_on(

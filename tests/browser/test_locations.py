@@ -43,7 +43,7 @@ def test_what_it_depends_on_is_chosen_by_name(page: Page, installation: Tocsin) 
     field.fill(str(parent["name"]))
     page.get_by_role("option", name=str(parent["name"]), exact=True).click()
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_role("heading", level=1, name=str(child["name"]))).to_be_visible()
+    expect(page.get_by_role("heading", level=1, name=str(child["name"]), exact=True)).to_be_visible()
     assert installation.get(f"/v1/targets/{child['id']}")["depends_on"] == [parent["id"]]
     expect(page.get_by_role("region", name="How it is checked")).to_contain_text(str(parent["name"]))
 
@@ -63,7 +63,7 @@ def test_places_and_their_quorum_are_changed_in_the_form(page: Page, installatio
     place.get_by_role("combobox", name="Down when it is down from").click()
     page.get_by_role("option", name="a number of them").click()
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_role("heading", level=1, name=str(target["name"]))).to_be_visible()
+    expect(page.get_by_role("heading", level=1, name=str(target["name"]), exact=True)).to_be_visible()
     saved = installation.get(f"/v1/targets/{target['id']}")
     assert (saved["locations"], saved["quorum"]) == (["frankfurt", "tokyo", "lima"], 2)
 

@@ -40,7 +40,7 @@ def test_one_line_adds_a_machine(page: Page, installation: Tocsin) -> None:
     page.get_by_role("link", name="Add the first machine").click()
     page.get_by_label("What is the machine called?").fill("first")
     place = page.get_by_label("Where it reaches this Tocsin")
-    assert place.input_value() == "127.0.0.1:4317"
+    expect(place).to_have_value(f"127.0.0.1:{installation.grpc_port}")
     place.fill("nowhere")
     expect(page.get_by_text("A host and a port")).to_be_visible()
     expect(page.get_by_role("button", name="Make the key and the command")).to_be_disabled()
@@ -219,7 +219,7 @@ def test_settings_say_what_is_wrong_and_a_machine_is_removed_by_its_name(
     renamed = new_name("renamed")
     page.get_by_label("Name", exact=True).fill(renamed)
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_role("heading", name=renamed, level=1)).to_be_visible()
+    expect(page.get_by_role("heading", name=renamed, level=1, exact=True)).to_be_visible()
     read = installation.get(f"/v1/machines/{found['id']}")
     assert read["own_bands"] == {"cpu": {"warn": 0.7, "warn_recovery": 0.6}, "forecast": None}
 

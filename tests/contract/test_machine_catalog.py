@@ -83,7 +83,7 @@ def test_how_machines_stand(store: Store, reporters: Reporters, clock: FakeClock
             0.4,
             clock.now_ms(),
         )
-        assert machines.counts(conn) == {"up": 1, "degraded": 0, "down": 0, "unknown": 1}
+        assert machines.overall(conn, most=1).counts == {"up": 1, "degraded": 0, "down": 0, "unknown": 1}
         assert store_machines.processes(conn, one) == processes
         assert store_machines.processes(conn, other) is None
         assert {series.name for series in machines.series_of(conn, store_machines.newest(conn, [one]))} == {

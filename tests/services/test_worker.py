@@ -23,6 +23,7 @@ from tocsin.bus.memory import MemoryBus
 from tocsin.core.decide import Policy, State, Verdict
 from tocsin.core.outcome import CERTIFICATE, REACHABLE, Result, StateKey, Subject
 from tocsin.core.shards import SHARDS, shard_of
+from tocsin.core.slots import slot_offset_ms
 from tocsin.core.target import Target
 from tocsin.home import DatabaseHome, Introduction, Lease, TargetChanges
 from tocsin.lib.clock import SYSTEM_CLOCK, Clock, SystemClock
@@ -125,6 +126,11 @@ class Watching:
         with self.store.read() as conn:
             return checks.of_target(conn, target_id, from_ms=0, to_ms=2**60, limit=10_000)[::-1]
 
+    def slots(self, target_id: int, interval_ms: int = 1000) -> list[int]:
+        """Of its checks those that were not extra looks."""
+        offset_ms = slot_offset_ms(target_id, interval_ms)
+        return [row.at_ms for row in self.rows(target_id) if row.at_ms % interval_ms == offset_ms]
+
     def state(self, target_id: int) -> State:
         key = StateKey(Subject("target", target_id), REACHABLE, 1)
         with self.store.read() as conn:
@@ -166,7 +172,7 @@ async def test_every_target_is_checked_in_each_of_its_slots(watching: Watching) 
         async with watching.working():
             await asyncio.sleep(3.2)
     for n in range(1, 31):
-        slots = [row.at_ms for row in watching.rows(n) if row.at_ms % 100 == 0]
+        slots = watching.slots(n)
         assert len(slots) >= 3
         assert {later - earlier for earlier, later in pairwise(slots)} <= {1000}
         assert watching.verdicts(n) == ["up"]
@@ -181,7 +187,7 @@ async def test_hanging_targets_delay_no_other(watching: Watching) -> None:
             assert "timed out" in watching.state(1).reason
             await until(lambda: all(len(watching.rows(n)) >= 5 for n in range(1001, 1021)))
     for n in range(1001, 1021):
-        slots = [row.at_ms for row in watching.rows(n) if row.at_ms % 100 == 0]
+        slots = watching.slots(n)
         assert len(slots) >= 4
         assert {later - earlier for earlier, later in pairwise(slots)} == {1000}
         assert watching.verdicts(n) == ["up"]
@@ -371,7 +377,7 @@ async def test_a_locked_database_loses_no_check_and_changes_no_verdict(watching:
             locking.close()
             await asyncio.sleep(1)
     for n in range(1, 11):
-        slots = [row.at_ms for row in watching.rows(n) if row.at_ms % 100 == 0]
+        slots = watching.slots(n)
         assert len(slots) >= 5
         assert {later - earlier for earlier, later in pairwise(slots)} == {1000}
         assert watching.verdicts(n) == ["up"]

@@ -30,6 +30,13 @@ class Edge(NamedTuple):
     """What it is given, of ``edge.fields``."""
 
 
+class Door(NamedTuple):
+    """Where collectors and workers that are far away are received: a port of this host."""
+
+    port: int
+    tls: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiContext:
     """Values and doors. ``network`` opens a network on the API's own event loop, for tests of targets and channels;
@@ -50,5 +57,7 @@ class ApiContext:
     kept: Kept = field(default_factory=Kept)
     """How long samples of machines are."""
     edge: Edge | None = None
+    door: Door | None = None
+    """None: nobody is received."""
     web_dir: Path = field(default=PACKAGED_WEB_APP)
     """The built web app."""

@@ -778,10 +778,24 @@ class TargetBrief(Answer):
     last_latency_ms: Milliseconds | None
 
 
+class TroubledMachine(Answer):
+    id: int
+    name: str
+    verdict: VerdictName
+    since: Moment
+    reason: str
+
+
+class AggregatorDoor(Answer):
+    port: int = Field(examples=[4317])
+    tls: bool
+
+
 class Overview(Answer):
     counts: Counts
     machines: MachineCounts
     worst: list[TargetBrief] = Field(description="Down, then degraded, then unknown; longest first. At most 50.")
+    worst_machines: list[TroubledMachine] = Field(description="Down, then degraded; longest first. At most 50.")
     uptime_30d: Ratio | None = Field(description="Of all targets together; null: no data.")
     measured_s_30d: float = Field(description="How much of the 30 days was measured, of the target where it is most.")
     p95_ms_24h: Milliseconds | None
@@ -790,6 +804,9 @@ class Overview(Answer):
         "See `/v1/timeline` for all."
     )
     checks_per_minute: float
+    aggregator: AggregatorDoor | None = Field(
+        description="Where collectors and workers that are far away are received (gRPC); null: nowhere."
+    )
     version: str
     started_at: Moment
 

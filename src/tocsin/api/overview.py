@@ -41,15 +41,18 @@ def read_overview(request: Request, context: Context) -> Response:
         because = causes(conn, store_targets.down(conn).keys()) if counts.get(Verdict.DOWN.value) else {}
         changes = store_transitions.news(conn, limit=NEWEST_CHANGES)
         together = store_rollups.overall(conn, now_ms)
+        of_machines = machines.overall(conn, most=MOST_WORST)
         content = {
             "counts": {word: counts.get(word, 0) for word in _COUNTED} | {"down_because_of": len(because)},
-            "machines": machines.counts(conn),
+            "machines": of_machines.counts,
             "worst": [_brief(item) | {"because_of": history.named(because.get(item.row.id))} for item in worst],
+            "worst_machines": [_machine_brief(one) for one in of_machines.worst],
             "uptime_30d": together.uptime_30d,
             "measured_s_30d": together.measured_ms_30d / 1000,
             "p95_ms_24h": milliseconds(together.p95_us_24h),
             "timeline": history.timeline(conn, changes, now_ms=now_ms),
             "checks_per_minute": round(store_targets.checks_per_minute(conn, PROBED), 2),
+            "aggregator": None if context.door is None else context.door._asdict(),
             "version": tocsin.__version__,
             "started_at": moment(context.started_ms),
         }
@@ -99,4 +102,14 @@ def _brief(item: Listed) -> dict[str, Any]:
         "since": shown["since"],
         "reason": shown["reason"],
         "last_latency_ms": shown["last_latency_ms"],
+    }
+
+
+def _machine_brief(one: machines.Standing) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "name": one.name,
+        "verdict": one.verdict.value,
+        "since": moment(one.since_ms),
+        "reason": one.reason,
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -158,13 +160,18 @@ def states_of(conn: Connection, machine_ids: Collection[int] | None = None) -> d
     return found
 
 
-def counts(conn: Connection) -> dict[str, int]:
+class Overall(NamedTuple):
+    counts: Mapping[str, int]
     """How many machines have each verdict."""
-    found = dict.fromkeys((verdict.value for verdict in Verdict), 0)
+    worst: Sequence[Standing]
+    """Down, then degraded; longest first. Without their numbers."""
+
+
+def overall(conn: Connection, *, most: int) -> Overall:
     judge = Judge(store_machines.tag_bands(conn))
     states = states_of(conn)
-    for row in store_machines.every(conn):
-        standing = headline(
+    standings = [
+        headline(
             machine_id=row.id,
             name=row.name,
             created_ms=row.created_ms,
@@ -172,8 +179,12 @@ def counts(conn: Connection) -> dict[str, int]:
             judged=judge.of(row).rules,
             newest=(),
         )
-        found[standing.verdict.value] += 1
-    return found
+        for row in store_machines.every(conn)
+    ]
+    tally = Counter(one.verdict for one in standings)
+    troubled = [one for one in standings if one.verdict in (Verdict.DOWN, Verdict.DEGRADED)]
+    worst = heapq.nsmallest(most, troubled, key=lambda one: (_RANKS[one.verdict], one.since_ms, one.id))
+    return Overall({verdict.value: tally[verdict] for verdict in Verdict}, worst)
 
 
 Position = tuple[str, int]

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 import uvicorn
 
 from tocsin.api.app import create_app
-from tocsin.api.context import ApiContext, Edge
+from tocsin.api.context import ApiContext, Door, Edge
 from tocsin.edge import fields
 from tocsin.main import ROLES
 from tocsin.main.ends import Ends
@@ -32,6 +32,7 @@ def start(house: House, ends: Ends) -> AbstractAsyncContextManager[None]:
             intake=house.intake,
             kept=house.kept,
             edge=_edge(house.settings),
+            door=_door(house.settings),
         )
     )
     config = uvicorn.Config(
@@ -50,3 +51,7 @@ def _edge(settings: Settings) -> Edge | None:
     if not settings.edge_url or settings.edge_key is None:
         return None
     return Edge(settings.edge_url, settings.edge_key.get_secret_value(), settings.edge_fields or fields.SAFE)
+
+
+def _door(settings: Settings) -> Door | None:
+    return Door(settings.grpc_port, settings.grpc_cert is not None) if settings.grpc_port else None

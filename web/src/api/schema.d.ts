@@ -908,6 +908,16 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** AggregatorDoor */
+        AggregatorDoor: {
+            /**
+             * Port
+             * @example 4317
+             */
+            port: number;
+            /** Tls */
+            tls: boolean;
+        };
         /** AllTagBands */
         AllTagBands: {
             /** Items */
@@ -3451,6 +3461,8 @@ export interface components {
         };
         /** Overview */
         Overview: {
+            /** @description Where collectors and workers that are far away are received (gRPC); null: nowhere. */
+            aggregator: components["schemas"]["AggregatorDoor"] | null;
             /** Checks Per Minute */
             checks_per_minute: number;
             counts: components["schemas"]["Counts"];
@@ -3486,6 +3498,11 @@ export interface components {
              * @description Down, then degraded, then unknown; longest first. At most 50.
              */
             worst: components["schemas"]["TargetBrief"][];
+            /**
+             * Worst Machines
+             * @description Down, then degraded; longest first. At most 50.
+             */
+            worst_machines: components["schemas"]["TroubledMachine"][];
         };
         /**
          * OwnBand
@@ -5158,6 +5175,27 @@ export interface components {
              * @enum {string}
              */
             to: "up" | "degraded" | "down" | "unknown";
+        };
+        /** TroubledMachine */
+        TroubledMachine: {
+            /** Id */
+            id: number;
+            /** Name */
+            name: string;
+            /** Reason */
+            reason: string;
+            /**
+             * Since
+             * Format: date-time
+             * @description RFC 3339, UTC, milliseconds.
+             * @example 2026-03-01T03:12:07.250Z
+             */
+            since: string;
+            /**
+             * Verdict
+             * @enum {string}
+             */
+            verdict: "up" | "degraded" | "down" | "unknown";
         };
         /** Uptime */
         Uptime: {

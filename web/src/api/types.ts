@@ -5,6 +5,8 @@ import type { components } from "./schema";
 type Schemas = components["schemas"];
 
 export type Session = Schemas["Session"];
+export type AggregatorDoor = Schemas["AggregatorDoor"];
+export type TroubledMachine = Schemas["TroubledMachine"];
 
 export type Target =
   | Schemas["HttpTarget"]

@@ -4,8 +4,8 @@ import { Button } from "@mantine/core";
 import { Link } from "wouter";
 import type { Machine } from "@/api/machineTypes";
 import { Icon } from "@/parts/Icon";
-import { Sign } from "@/parts/Sign";
-import { Ago, Since } from "@/parts/Time";
+import { PageHeader } from "@/parts/PageHeader";
+import { Ago } from "@/parts/Time";
 import { useNow } from "@/words/clock";
 import { capacity } from "@/words/measures";
 import { count, counted } from "@/words/numbers";
@@ -27,49 +27,36 @@ export function Header({ machine }: { machine: Machine }) {
     current.uptime_s === null ? "" : `running for ${duration(current.uptime_s * 1_000)}`,
   ].filter((fact) => fact !== "");
   return (
-    <header className={styles.header}>
-      <Link href="/machines" className={styles.back}>
-        <Icon name="back" size={14} /> Machines
-      </Link>
-      <div className={styles.top}>
-        <div className={styles.title}>
-          <span key={verdict} className={`${styles.sign ?? ""} arrives`}>
-            <Sign of={verdict} size={22} />
-          </span>
-          <div className={styles.words}>
-            <h1 className={styles.name}>{name}</h1>
-            <p className={styles.state} data-sign={verdict} aria-live="polite">
-              {VERDICT_WORD[verdict]}
-              {" for "}
-              <Since at={since} />
-            </p>
-          </div>
-        </div>
+    <PageHeader
+      back={{ href: "/machines", label: "Machines" }}
+      sign={verdict}
+      name={name}
+      state={VERDICT_WORD[verdict]}
+      since={since}
+      actions={
         <Button component={Link} href={`/machines/${id}/settings`} variant="default" size="xs">
           Settings
         </Button>
-      </div>
-      {reason !== "" && verdict !== "up" && (
-        <p className={styles.reason} data-sign={verdict}>
-          {reason}
-        </p>
-      )}
-      <Warnings machine={machine} />
-      <p className={styles.line}>
-        {facts.map((fact) => (
-          <span key={fact}>{fact}</span>
-        ))}
-        <span>
-          {last_seen === null ? (
-            "never seen"
-          ) : (
-            <>
-              seen <Ago at={last_seen} />
-            </>
-          )}
-        </span>
-      </p>
-    </header>
+      }
+      reason={reason === "" || verdict === "up" ? null : reason}
+      warnings={<Warnings machine={machine} />}
+      facts={
+        <>
+          {facts.map((fact) => (
+            <span key={fact}>{fact}</span>
+          ))}
+          <span>{last_seen === null ? "never seen" : <Seen at={last_seen} />}</span>
+        </>
+      }
+    />
+  );
+}
+
+function Seen({ at }: { at: string }) {
+  return (
+    <>
+      seen <Ago at={at} />
+    </>
   );
 }
 

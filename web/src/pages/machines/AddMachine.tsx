@@ -5,16 +5,24 @@ import { useState, type SubmitEvent } from "react";
 import { Link } from "wouter";
 import { problemFrom } from "@/api/client";
 import { useCreateKey } from "@/api/keys";
+import { useOverview } from "@/api/overview";
 import type { NewApiKey } from "@/api/types";
 import { Copy } from "@/parts/Copy";
 import { Icon } from "@/parts/Icon";
+import { Failed, Loading } from "@/parts/States";
 import styles from "./AddMachine.module.css";
 import { Arrival } from "./Arrival";
 import { aggregatorAt, command, container, isAggregator, unit, type Install } from "./install";
 
 export default function AddMachine() {
   const [made, setMade] = useState<NewApiKey | null>(null);
-  const [aggregator, setAggregator] = useState(() => aggregatorAt(location.hostname));
+  const [typed, setTyped] = useState<string | null>(null);
+  const { data: overview, error, isPending, refetch } = useOverview();
+  if (isPending) return <Loading rows={4} label="Loading where machines report to" />;
+  if (overview === undefined)
+    return <Failed error={error} what="where machines report to" retry={() => void refetch()} />;
+  const door = overview.aggregator;
+  const aggregator = typed ?? (door === null ? "" : aggregatorAt(location.hostname, door));
   return (
     <div className={styles.page}>
       <Link href="/machines" className={styles.back}>
@@ -22,11 +30,19 @@ export default function AddMachine() {
       </Link>
       <h1>Add a machine</h1>
       {made === null ? (
-        <NewKey aggregator={aggregator} setAggregator={setAggregator} made={setMade} />
+        <>
+          {door === null && (
+            <p className={styles.closed} role="status">
+              <Icon name="warning" size={14} /> No machine can report here: <code>TOCSIN_GRPC_PORT</code> is
+              0. Set it to a port, 4317 as a rule, and restart Tocsin.
+            </p>
+          )}
+          <NewKey aggregator={aggregator} setAggregator={setTyped} made={setMade} />
+        </>
       ) : (
         <>
           <Lines install={{ aggregator, key: made.key }} />
-          <Arrival keyId={made.id} another={() => setMade(null)} />
+          <Arrival keyId={made.id} aggregator={aggregator} another={() => setMade(null)} />
         </>
       )}
     </div>

@@ -8,14 +8,20 @@ import { Sign } from "@/parts/Sign";
 import { share } from "@/words/measures";
 import { useNow } from "@/words/clock";
 import { duration } from "@/words/time";
-import { GRPC_PORT } from "./install";
 import styles from "./AddMachine.module.css";
 
 const ASK_EVERY_MS = 2_000;
 /** Longer than a start and a first sample take. */
 const LONG_MS = 45_000;
 
-export function Arrival({ keyId, another }: { keyId: number; another: () => void }) {
+interface Props {
+  keyId: number;
+  /** Where it is to report to. */
+  aggregator: string;
+  another: () => void;
+}
+
+export function Arrival({ keyId, aggregator, another }: Props) {
   const { data: machines } = useMachines(ASK_EVERY_MS);
   const now = useNow();
   const [began] = useState(now);
@@ -59,8 +65,8 @@ export function Arrival({ keyId, another }: { keyId: number; another: () => void
           <ul className={`${styles.hints ?? ""} muted`}>
             <li>The collector says in its first line what it can reach and what not.</li>
             <li>
-              The machine must reach port {GRPC_PORT} of this host; a firewall may be between. Tocsin itself
-              listens on 127.0.0.1 unless TOCSIN_HOST says otherwise.
+              The machine must reach {aggregator}; a firewall may be between. Tocsin itself listens on
+              127.0.0.1 unless TOCSIN_HOST says otherwise.
             </li>
             <li>You may leave this page: the machine appears whenever it is heard.</li>
           </ul>

@@ -1,7 +1,7 @@
-/** The columns' names; a click sorts by one, a second click turns it round. */
+/** The columns of the list. */
 
+import { ColumnNames, type Column } from "@/parts/ColumnNames";
 import type { Filters, SortName } from "./filters";
-import styles from "./ListHeader.module.css";
 import row from "./Row.module.css";
 
 interface Props {
@@ -9,13 +9,7 @@ interface Props {
   change: (changes: Partial<Filters>) => void;
 }
 
-interface Column {
-  sort: SortName | null;
-  name: string;
-  className: string | undefined;
-}
-
-const COLUMNS: readonly Column[] = [
+const COLUMNS: readonly Column<SortName>[] = [
   { sort: "state", name: "State", className: row.sign },
   { sort: "name", name: "Name", className: row.who },
   { sort: "cpu", name: "CPU", className: row.cpu },
@@ -28,40 +22,5 @@ const COLUMNS: readonly Column[] = [
 ];
 
 export function ListHeader({ filters, change }: Props) {
-  return (
-    <div role="row" className={`${row.row ?? ""} ${styles.header ?? ""}`}>
-      {COLUMNS.map(({ sort, name, className }) => {
-        const active = sort === filters.sort;
-        const label = name === "State" ? <span className="away">State</span> : name;
-        return (
-          <span
-            key={name}
-            role="columnheader"
-            className={className}
-            aria-sort={active ? (filters.descending ? "descending" : "ascending") : undefined}
-          >
-            {sort === null ? (
-              name
-            ) : (
-              <button
-                type="button"
-                className={styles.sort}
-                data-tip={name === "State" ? "Sort by state, worst first" : undefined}
-                onClick={() => change({ sort, descending: active && !filters.descending })}
-              >
-                {label}
-                <span
-                  aria-hidden
-                  className={name === "State" ? styles.alone : styles.arrow}
-                  data-active={active || undefined}
-                >
-                  {active && filters.descending ? "↑" : "↓"}
-                </span>
-              </button>
-            )}
-          </span>
-        );
-      })}
-    </div>
-  );
+  return <ColumnNames columns={COLUMNS} sorted={filters} change={change} row={row.row} />;
 }

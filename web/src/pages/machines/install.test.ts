@@ -33,4 +33,7 @@ it.each([
   ["", false],
 ])("%s is an aggregator: %s", (text, is) => expect(isAggregator(text)).toBe(is));
 
-it("is where the page came from", () => expect(aggregatorAt("10.1.2.3")).toBe("10.1.2.3:4317"));
+it("is where the page came from", () => {
+  expect(aggregatorAt("10.1.2.3", { port: 4317, tls: false })).toBe("10.1.2.3:4317");
+  expect(aggregatorAt("status.example", { port: 443, tls: true })).toBe("grpcs://status.example:443");
+});

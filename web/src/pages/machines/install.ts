@@ -1,16 +1,16 @@
 /** What to type on a machine so that it appears here: a command, a service of systemd, a container. Pure. */
 
+import type { AggregatorDoor } from "@/api/types";
+
 export interface Install {
   /** `host:port` of the aggregator. */
   aggregator: string;
   key: string;
 }
 
-export const GRPC_PORT = 4317;
-
 /** Where the collectors of this installation are received, as far as the browser's own address tells. */
-export function aggregatorAt(hostname: string): string {
-  return `${hostname}:${GRPC_PORT}`;
+export function aggregatorAt(hostname: string, door: AggregatorDoor): string {
+  return `${door.tls ? "grpcs://" : ""}${hostname}:${door.port}`;
 }
 
 /** A host name or address with a port, and nothing a shell would understand otherwise. */

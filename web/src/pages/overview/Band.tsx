@@ -1,7 +1,7 @@
 /** The summary: the counts in one line, and below it what is wrong, worst first. */
 
 import { Link } from "wouter";
-import type { Overview, TargetBrief, Verdict } from "@/api/types";
+import type { Overview, TargetBrief, TroubledMachine, Verdict } from "@/api/types";
 import { Sign } from "@/parts/Sign";
 import { Since } from "@/parts/Time";
 import { counted } from "@/words/numbers";
@@ -12,19 +12,35 @@ interface Props {
   counts: Overview["counts"];
   machines: Overview["machines"];
   worst: readonly TargetBrief[];
+  worstMachines: readonly TroubledMachine[];
 }
+
+/** Of a target or a machine. */
+type Trouble = Pick<TargetBrief, "name" | "verdict" | "since" | "reason"> & {
+  href: string;
+  follows: boolean;
+};
 
 const TROUBLES = ["down", "degraded"] as const;
 const RANK: Record<Verdict, number> = { down: 0, degraded: 1, unknown: 2, up: 3 };
 const ORDER: readonly Verdict[] = ["down", "degraded", "unknown", "up"];
 
-export function Band({ counts, machines, worst }: Props) {
+export function Band({ counts, machines, worst, worstMachines }: Props) {
   const watched = counts.up + counts.degraded + counts.down + counts.unknown;
   const ofTargets: Verdict = ORDER.find((verdict) => counts[verdict] > 0) ?? "unknown";
   const ofMachines = TROUBLES.find((verdict) => machines[verdict] > 0);
   // Whichever is worse speaks; of two that are as bad the targets do.
   const first = ofMachines !== undefined && RANK[ofMachines] < RANK[ofTargets] ? ofMachines : undefined;
   const headline = first ?? ofTargets;
+  const troubles = [
+    ...worst.map((target) => ({
+      ...target,
+      href: `/targets/${target.id}`,
+      follows: target.because_of !== null,
+      reason: target.because_of === null ? target.reason : `because of ${target.because_of.name}`,
+    })),
+    ...worstMachines.map((machine) => ({ ...machine, href: `/machines/${machine.id}`, follows: false })),
+  ].sort((one, other) => RANK[one.verdict] - RANK[other.verdict]);
   return (
     <section className={styles.band} data-worst={headline} aria-label="State of everything">
       <div className={styles.summary}>
@@ -69,10 +85,10 @@ export function Band({ counts, machines, worst }: Props) {
           )}
         </ul>
       </div>
-      {worst.length > 0 && (
+      {troubles.length > 0 && (
         <ul className={styles.worst}>
-          {worst.map((target) => (
-            <Worst key={target.id} target={target} />
+          {troubles.map((trouble) => (
+            <Worst key={trouble.href} trouble={trouble} />
           ))}
         </ul>
       )}
@@ -80,23 +96,22 @@ export function Band({ counts, machines, worst }: Props) {
   );
 }
 
-function Worst({ target }: { target: TargetBrief }) {
+function Worst({ trouble }: { trouble: Trouble }) {
+  const { verdict } = trouble;
   return (
     <li className="arrives">
       <Link
-        href={`/targets/${target.id}`}
+        href={trouble.href}
         className={styles.row}
-        data-verdict={target.verdict}
-        data-follows={target.because_of !== null || undefined}
+        data-verdict={verdict}
+        data-follows={trouble.follows || undefined}
       >
-        <Sign of={target.verdict} size={14} label={VERDICT_WORD[target.verdict]} />
-        <span className={styles.name}>{target.name}</span>
+        <Sign of={verdict} size={14} label={VERDICT_WORD[verdict]} />
+        <span className={styles.name}>{trouble.name}</span>
         <span className={styles.since}>
-          {VERDICT_WORD[target.verdict]} <Since at={target.since} />
+          {VERDICT_WORD[verdict]} <Since at={trouble.since} />
         </span>
-        <span className={styles.reason}>
-          {target.because_of === null ? target.reason : `because of ${target.because_of.name}`}
-        </span>
+        <span className={styles.reason}>{trouble.reason}</span>
       </Link>
     </li>
   );

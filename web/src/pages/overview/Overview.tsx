@@ -23,7 +23,7 @@ export default function Overview() {
     <div className={styles.overview}>
       <h1 className="away">Overview</h1>
       {error !== null && <Stale error={error} />}
-      <Band counts={counts} machines={data.machines} worst={data.worst} />
+      <Band counts={counts} machines={data.machines} worst={data.worst} worstMachines={data.worst_machines} />
       {registered <= NEWCOMER_HAS && <FirstSteps registered={registered} />}
       <Figures overview={data} />
       <Timeline entries={data.timeline} />

@@ -8,8 +8,8 @@ import { useCloneTarget } from "@/api/targets";
 import type { Target } from "@/api/types";
 import { DeleteTargets } from "@/parts/DeleteTargets";
 import { Icon } from "@/parts/Icon";
-import { Sign } from "@/parts/Sign";
-import { Ago, Since } from "@/parts/Time";
+import { PageHeader } from "@/parts/PageHeader";
+import { Ago } from "@/parts/Time";
 import { complain, say } from "@/parts/Toasts";
 import { useSwitch } from "@/parts/useSwitch";
 import { latency } from "@/words/numbers";
@@ -21,40 +21,29 @@ import { TestNow } from "./TestNow";
 const LONG_ENDPOINT = 80;
 
 export function Header({ target }: { target: Target }) {
-  const sign = target.enabled ? target.verdict : "paused";
   return (
-    <header className={styles.header}>
-      <Link href="/targets" className={styles.back}>
-        <Icon name="back" size={14} /> Targets
-      </Link>
-      <div className={styles.top}>
-        <div className={styles.title}>
-          <span key={sign} className={`${styles.sign ?? ""} arrives`}>
-            <Sign of={sign} size={22} />
-          </span>
-          <div className={styles.words}>
-            <h1 className={styles.name}>{target.name}</h1>
-            <p className={styles.state} data-sign={sign} aria-live="polite">
-              {word(target)}
-              {" for "}
-              <Since at={target.since} />
-            </p>
-          </div>
-        </div>
-        <Actions target={target} />
-      </div>
-      <Reason target={target} />
-      <p className={styles.line}>
-        <Endpoint target={target} />
-        {target.last_check_at !== null && (
-          <span>
-            {target.kind === "heartbeat" ? "last call" : "last check"} <Ago at={target.last_check_at} />
-            {target.last_latency_ms !== null && `, ${latency(target.last_latency_ms)}`}
-          </span>
-        )}
-      </p>
+    <PageHeader
+      back={{ href: "/targets", label: "Targets" }}
+      sign={target.enabled ? target.verdict : "paused"}
+      name={target.name}
+      state={word(target)}
+      since={target.since}
+      actions={<Actions target={target} />}
+      reason={target.reason === "" || target.verdict === "up" ? null : <Reason target={target} />}
+      facts={
+        <>
+          <Endpoint target={target} />
+          {target.last_check_at !== null && (
+            <span>
+              {target.kind === "heartbeat" ? "last call" : "last check"} <Ago at={target.last_check_at} />
+              {target.last_latency_ms !== null && `, ${latency(target.last_latency_ms)}`}
+            </span>
+          )}
+        </>
+      }
+    >
       {target.description !== "" && <p className={styles.description}>{target.description}</p>}
-    </header>
+    </PageHeader>
   );
 }
 
@@ -113,11 +102,10 @@ function Actions({ target }: { target: Target }) {
 function Reason({ target }: { target: Target }) {
   const transitions = useTransitions(target.id);
   const linkTo = useEvidenceLink();
-  if (target.reason === "" || target.verdict === "up") return null;
   const latest = transitions.data?.pages[0]?.items.find((each) => each.rule === "reachable");
   const seen = latest?.has_evidence === true && latest.to === target.verdict ? latest : null;
   return (
-    <p className={styles.reason} data-sign={target.enabled ? target.verdict : "paused"}>
+    <>
       <span>
         {target.because_of !== null && (
           <>
@@ -135,7 +123,7 @@ function Reason({ target }: { target: Target }) {
           evidence
         </Link>
       )}
-    </p>
+    </>
   );
 }
 
