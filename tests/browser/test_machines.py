@@ -237,6 +237,36 @@ def test_settings_say_what_is_wrong_and_a_machine_is_removed_by_its_name(
     expect(page.get_by_text("This machine does not exist, or was removed")).to_be_visible()
 
 
+def test_machines_with_a_tag_are_judged_alike(page: Page, installation: Tocsin) -> None:
+    tag = new_name("databases")
+    page.goto("/settings")
+    bands = page.get_by_role("region", name="Bands of machines, by tag")
+    bands.get_by_role("button", name="Add a tag").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Tag", exact=True).fill(tag)
+    cpu = dialog.get_by_role("group", name="CPU")
+    expect(cpu.get_by_label("Degraded")).to_have_attribute("placeholder", re.compile("^80"))
+    cpu.get_by_label("Degraded").fill("99")
+    cpu.get_by_label("Down").fill("90")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog.locator(".mantine-InputWrapper-error, [role=alert]").first).to_be_visible()
+    cpu.get_by_label("Down").fill("")
+    cpu.get_by_label("Degraded").fill("70")
+    cpu.get_by_label("until").first.fill("60")
+    dialog.get_by_role("button", name="Save").click()
+    line = bands.get_by_role("listitem").filter(has_text=tag)
+    expect(line).to_contain_text("CPU degraded from 70 %")
+
+    line.get_by_role("button", name=f"Edit {tag}").click()
+    dialog.get_by_role("switch", name="Disk space").uncheck(force=True)
+    dialog.get_by_role("button", name="Save").click()
+    expect(line).to_contain_text("Disk space is not judged")
+    kept = {one["tag"]: one["bands"] for one in installation.get("/v1/machine-bands")["items"]}
+    assert kept[tag] == {"cpu": {"warn": 0.7, "warn_recovery": 0.6}, "forecast": None}
+    line.get_by_role("button", name=f"Remove {tag}").click()
+    expect(line).to_have_count(0)
+
+
 def test_what_is_old_shows_itself(page: Page, installation: Tocsin, machines: Reporting) -> None:
     machine = _named("silent")
     machines.add(machine)
@@ -256,6 +286,11 @@ def test_what_is_old_shows_itself(page: Page, installation: Tocsin, machines: Re
     expect(meter).not_to_have_attribute("data-old", "true")
     machines.silence(machine)
     expect(meter).to_have_attribute("data-old", "true", timeout=60_000)
+    overview = page.context.new_page()
+    overview.goto("/")
+    state = overview.get_by_role("region", name="State of everything")
+    expect(state.get_by_role("link").filter(has_text=machine.uid)).to_contain_text("no sample", timeout=60_000)
+    overview.close()
     sockets[0].close()
     expect(page.get_by_text("The live connection is broken")).to_be_visible()
 

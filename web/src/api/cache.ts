@@ -38,6 +38,7 @@ export const key = {
   notifications: (channelId: string, status: string) => ["notifications", channelId, status] as const,
   keys: ["keys"] as const,
   machines: ["machines"] as const,
+  tagBands: ["machine-bands"] as const,
   machine: (id: number) => ["machine", id] as const,
   machineTransitions: (id: number) => ["machine", id, "transitions"] as const,
   series: (id: number, names: readonly string[], from: string, to: string, stepS: number) =>

@@ -1,16 +1,17 @@
 /** What people set of a machine: name, tags, when it is too much; and the way to remove it. */
 
-import { Button, Modal, NumberInput, Switch, TagsInput, TextInput } from "@mantine/core";
+import { Button, Modal, TagsInput, TextInput } from "@mantine/core";
 import { useState, type SubmitEvent } from "react";
 import { Link, useLocation } from "wouter";
 import { Problem, problemFrom, type FieldError } from "@/api/client";
 import { useChangeMachine, useDeleteMachine, useMachines } from "@/api/machines";
 import type { Machine } from "@/api/machineTypes";
+import { BandFields } from "@/parts/bands/BandFields";
+import { bandsOf, draftOf, hasField, type Draft } from "@/parts/bands/bands";
 import { choices } from "@/parts/choices";
 import { Icon } from "@/parts/Icon";
 import { Panel } from "@/parts/Panel";
 import { say } from "@/parts/Toasts";
-import { bandsOf, draftOf, FIELDS, RULES, type Draft, type RuleDraft, type RuleSpec } from "./bands";
 import styles from "./Settings.module.css";
 
 export default function Settings({ machine }: { machine: Machine }) {
@@ -75,22 +76,13 @@ function Form({ machine }: { machine: Machine }) {
         splitChars={[","]}
         onChange={setTags}
       />
-      <fieldset className={styles.bands}>
-        <legend>When it is too much</legend>
-        <p className="muted">
-          What is left empty comes from the bands of its tags, or is as usual: those values stand in grey.
-        </p>
-        {RULES.map((rule) => (
-          <RuleFields
-            key={rule.name}
-            rule={rule}
-            machine={machine}
-            draft={draft[rule.name] ?? { judged: true, values: {} }}
-            set={(next) => setDraft({ ...draft, [rule.name]: next })}
-            error={of}
-          />
-        ))}
-      </fieldset>
+      <BandFields
+        help="What is left empty comes from the bands of its tags, or is as usual: those values stand in grey."
+        inForce={machine.bands}
+        draft={draft}
+        change={setDraft}
+        error={(field) => of(`bands.${field}`)}
+      />
       {change.isError && !errors.some((error) => of(error.field) !== undefined && isShown(error.field)) && (
         <p className={styles.general} role="alert">
           {problemFrom(change.error).message}
@@ -110,56 +102,7 @@ function Form({ machine }: { machine: Machine }) {
 
 /** Whether some field of the form shows what is wrong with it. */
 function isShown(field: string): boolean {
-  if (field === "name" || field.startsWith("tags")) return true;
-  return RULES.some((rule) => FIELDS[rule.kind].some((each) => field === `bands.${rule.name}.${each.name}`));
-}
-
-interface RuleProps {
-  rule: RuleSpec;
-  machine: Machine;
-  draft: RuleDraft;
-  set: (next: RuleDraft) => void;
-  error: (field: string) => string | undefined;
-}
-
-function RuleFields({ rule, machine, draft, set, error }: RuleProps) {
-  const inForce = machine.bands[rule.name] as Readonly<Record<string, number | null>> | null;
-  return (
-    <div className={styles.rule} role="group" aria-label={rule.words}>
-      <Switch
-        label={rule.words}
-        description={rule.help}
-        checked={draft.judged}
-        onChange={(event) => set({ ...draft, judged: event.currentTarget.checked })}
-      />
-      {draft.judged && (
-        <div className={styles.fields}>
-          {FIELDS[rule.kind].map(({ name, words, factor, suffix }) => {
-            const usual = inForce?.[name] ?? null;
-            const given = draft.values[name];
-            return (
-              <NumberInput
-                key={name}
-                label={words}
-                suffix={suffix === "" ? "" : `\u00a0${suffix}`}
-                hideControls
-                placeholder={
-                  usual === null ? "as usual" : `${Number((usual * factor).toFixed(3))}\u00a0${suffix}`
-                }
-                value={given === undefined ? "" : Number((given * factor).toFixed(6))}
-                error={error(`bands.${rule.name}.${name}`)}
-                onChange={(next) => {
-                  const others = Object.entries(draft.values).filter(([other]) => other !== name);
-                  const own: [string, number][] = next === "" ? [] : [[name, Number(next) / factor]];
-                  set({ ...draft, values: Object.fromEntries([...others, ...own]) });
-                }}
-              />
-            );
-          })}
-        </div>
-      )}
-    </div>
-  );
+  return field === "name" || field.startsWith("tags") || hasField(field.replace(/^bands\./, ""));
 }
 
 function Removal({ machine }: { machine: Machine }) {

@@ -1,7 +1,8 @@
-/** Keys for programs, where checks are made from, your password, how it looks, what this is. */
+/** Keys for programs, where checks are made from, what machines are judged by, your password, how it looks, what this is. */
 
 import { Keys } from "./Keys";
 import { Locations } from "./Locations";
+import { TagBands } from "./TagBands";
 import { About } from "./About";
 import { Appearance } from "./Appearance";
 import { Password } from "./Password";
@@ -13,6 +14,7 @@ export default function Settings() {
       <h1>Settings</h1>
       <Keys />
       <Locations />
+      <TagBands />
       <Password />
       <Appearance />
       <About />

@@ -1,7 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { exampleAnswer, exampleMachine, exampleSeries, NOTHING, UNJUDGED } from "@/api/machineExamples";
 import type { OneSeries } from "@/api/machineTypes";
-import { bandsOf, draftOf } from "../bands";
 import { CHARTS, chartsOf } from "./specs";
 import { stepFor } from "./step";
 import { stretchesOf } from "./stretches";
@@ -125,12 +124,4 @@ it("marks every transition to trouble, the worst last and so on top", () => {
     { fromS: 20, toS: 30, sign: "unknown" },
     { fromS: 10, toS: Infinity, sign: "down" },
   ]);
-});
-
-describe("bands in a form", () => {
-  it("say only what differs", () => {
-    const own = { cpu: { warn: 0.9 }, forecast: null };
-    expect(bandsOf(draftOf(own))).toEqual(own);
-  });
-  it("that are empty are as usual", () => expect(bandsOf({ cpu: { judged: true, values: {} } })).toEqual({}));
 });

@@ -1,4 +1,4 @@
-/** The bands of one machine between the API and a form: what is empty is as usual, what is off is not judged. Pure. */
+/** Bands between the API and a form: what is empty is as usual, what is off is not judged. Pure. */
 
 import type { OwnBands, RuleName } from "@/api/machineTypes";
 
@@ -81,3 +81,27 @@ export function bandsOf(draft: Draft): OwnBands {
   }
   return bands;
 }
+
+/** Whether the form has a field of this name, as `cpu.warn`. */
+export function hasField(name: string): boolean {
+  return RULES.some((rule) => FIELDS[rule.kind].some((field) => name === `${rule.name}.${field.name}`));
+}
+
+/** In a line: `CPU degraded from 70 %, down from 90 %; Disk space is not judged`. */
+export function briefly(own: OwnBands): string {
+  const draft = draftOf(own);
+  const parts = RULES.flatMap(({ name, words, kind }) => {
+    const rule = draft[name];
+    if (rule === undefined) return [];
+    if (!rule.judged) return [`${words} is not judged`];
+    const said = FIELDS[kind].flatMap(({ name: field, words: label, factor, suffix }) => {
+      const value = rule.values[field];
+      if (value === undefined || field.endsWith("_recovery")) return [];
+      return [`${label.toLowerCase()}${FROM[field] ?? ""} ${Number((value * factor).toFixed(3))} ${suffix}`];
+    });
+    return [said.length === 0 ? `${words}: recovery only` : `${words} ${said.join(", ")}`];
+  });
+  return parts.length === 0 ? "As usual" : parts.join("; ");
+}
+
+const FROM: Readonly<Record<string, string>> = { warn: " from", critical: " from" };
