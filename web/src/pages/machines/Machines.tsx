@@ -107,7 +107,7 @@ const EVERYTHING: Partial<Filters> = { q: "", tag: "", verdict: "" };
 function ViewName({ icon, children }: { icon: "table" | "cards"; children: ReactNode }) {
   return (
     <span className={styles.view}>
-      <Icon name={icon} size={14} /> {children}
+      <Icon name={icon} size={14} /> <span className={styles.word}>{children}</span>
     </span>
   );
 }

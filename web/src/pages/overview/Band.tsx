@@ -21,17 +21,17 @@ type Trouble = Pick<TargetBrief, "name" | "verdict" | "since" | "reason"> & {
   follows: boolean;
 };
 
-const TROUBLES = ["down", "degraded"] as const;
+const NOT_WELL = ["down", "degraded", "unknown"] as const;
 const RANK: Record<Verdict, number> = { down: 0, degraded: 1, unknown: 2, up: 3 };
 const ORDER: readonly Verdict[] = ["down", "degraded", "unknown", "up"];
 
 export function Band({ counts, machines, worst, worstMachines }: Props) {
-  const watched = counts.up + counts.degraded + counts.down + counts.unknown;
-  const ofTargets: Verdict = ORDER.find((verdict) => counts[verdict] > 0) ?? "unknown";
-  const ofMachines = TROUBLES.find((verdict) => machines[verdict] > 0);
+  const ofTargets = ORDER.find((verdict) => counts[verdict] > 0);
+  const ofMachines = ORDER.find((verdict) => machines[verdict] > 0);
+  const headline = ORDER.find((verdict) => verdict === ofTargets || verdict === ofMachines) ?? "unknown";
   // Whichever is worse speaks; of two that are as bad the targets do.
-  const first = ofMachines !== undefined && RANK[ofMachines] < RANK[ofTargets] ? ofMachines : undefined;
-  const headline = first ?? ofTargets;
+  const speaks = ofTargets === headline || ofMachines === undefined ? "targets" : "machines";
+  const told = ofTargets === undefined && ofMachines === undefined ? "" : `?verdict=${headline}`;
   const troubles = [
     ...worst.map((target) => ({
       ...target,
@@ -45,17 +45,13 @@ export function Band({ counts, machines, worst, worstMachines }: Props) {
     <section className={styles.band} data-worst={headline} aria-label="State of everything">
       <div className={styles.summary}>
         <Sign of={headline} size={20} />
-        {first === undefined ? (
-          <Link href={watched > 0 ? `/targets?verdict=${headline}` : "/targets"} className={styles.headline}>
-            {headlineWords(counts, watched)}
-          </Link>
-        ) : (
-          <Link href={`/machines?verdict=${first}`} className={styles.headline}>
-            {counted(machines[first], "machine")} {VERDICT_WORD[first]}
-          </Link>
-        )}
+        <Link href={`/${speaks}${told}`} className={styles.headline}>
+          {headlineWords(counts, machines, speaks)}
+        </Link>
         <ul className={styles.counts}>
-          {TROUBLES.filter((verdict) => machines[verdict] > 0 && verdict !== first).map((verdict) => (
+          {NOT_WELL.filter(
+            (verdict) => machines[verdict] > 0 && !(speaks === "machines" && verdict === headline),
+          ).map((verdict) => (
             <li key={`machines ${verdict}`}>
               <Link href={`/machines?verdict=${verdict}`} className={styles.count}>
                 <Sign of={verdict} size={10} />
@@ -66,7 +62,7 @@ export function Band({ counts, machines, worst, worstMachines }: Props) {
             </li>
           ))}
           {ORDER.filter(
-            (verdict) => counts[verdict] > 0 && (first !== undefined || verdict !== headline),
+            (verdict) => counts[verdict] > 0 && !(speaks === "targets" && verdict === headline),
           ).map((verdict) => (
             <li key={verdict}>
               <Link href={`/targets?verdict=${verdict}`} className={styles.count}>
@@ -117,19 +113,29 @@ function Worst({ trouble }: { trouble: Trouble }) {
   );
 }
 
-function headlineWords(counts: Overview["counts"], watched: number): string {
-  if (watched === 0) return counts.paused > 0 ? "Everything is paused" : "Nothing is watched yet";
-  if (counts.down > 0) {
-    const others = counts.down_because_of;
-    const causes = `${counted(counts.down - others, "target")} down`;
-    return others === 0
-      ? causes
-      : `${causes}, ${others} more because of ${counts.down - others === 1 ? "it" : "them"}`;
+function headlineWords(
+  counts: Overview["counts"],
+  machines: Overview["machines"],
+  speaks: "targets" | "machines",
+): string {
+  const trouble = NOT_WELL.find((verdict) => (speaks === "targets" ? counts : machines)[verdict] > 0);
+  const up = [
+    ...(counts.up > 0 ? [counted(counts.up, "target")] : []),
+    ...(machines.up > 0 ? [counted(machines.up, "machine")] : []),
+  ].join(" and ");
+  if (trouble === undefined) {
+    if (up !== "") return `All is well: ${up} up`;
+    return counts.paused > 0 ? "Everything is paused" : "Nothing is watched yet";
   }
-  if (counts.degraded > 0) return `${counted(counts.degraded, "target")} degraded`;
-  if (counts.unknown > 0)
-    return counts.up > 0
-      ? `No trouble known, ${counts.unknown} not measured`
-      : "Waiting for the first checks";
-  return watched === 1 ? "All is well: 1 target up" : `All is well: ${watched} targets up`;
+  if (trouble === "unknown") {
+    const unknown = counts.unknown + machines.unknown;
+    if (up !== "") return `No trouble known, ${unknown} not measured`;
+    return speaks === "targets" ? "Waiting for the first checks" : "Waiting for the first samples";
+  }
+  if (speaks === "machines") return `${counted(machines[trouble], "machine")} ${VERDICT_WORD[trouble]}`;
+  const others = trouble === "down" ? counts.down_because_of : 0;
+  const causes = `${counted(counts[trouble] - others, "target")} ${trouble}`;
+  return others === 0
+    ? causes
+    : `${causes}, ${others} more because of ${counts.down - others === 1 ? "it" : "them"}`;
 }
