@@ -127,6 +127,12 @@ class SimulatedMachine:
         self._counted_ms = 0
         self._jitter = np.random.default_rng(zlib.crc32(self.uid.encode()))
 
+    def lay_out(self, layout: Layout) -> None:
+        """It says other series from now on; counters that stay go on."""
+        counts = dict(zip(((one.name, one.attributes) for one in self.layout), self._counts.tolist(), strict=True))
+        self._counts = np.array([counts.get((one.name, one.attributes), 0.0) for one in layout])
+        self.layout = layout
+
     # ── what it says ──────────────────────────────────────────────────────────────────────────────
 
     def hello(self, *, sent_at_ms: int | None = None) -> pb.Report:

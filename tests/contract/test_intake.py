@@ -10,20 +10,21 @@ import pytest
 from sqlalchemy import func, select
 
 from tests.clocks import FakeClock
-from tests.machines import SimulatedMachine
+from tests.machines import USUAL, SimulatedMachine, usual_layout
 from tocsin.bus.memory import MemoryBus
 from tocsin.catalog import silence
 from tocsin.core.bands import CPU, DISK, FORECAST, MEMORY, REPORTING, RULES, parse
 from tocsin.core.decide import State
 from tocsin.core.outcome import HEADLINE, StateKey, Subject
 from tocsin.core.samples import MACHINE, Layout, Series
+from tocsin.core.spark import last_minutes
 from tocsin.intake.arrived import Arrived, IdentityInUse, Introduced, Refused
 from tocsin.intake.intake import Intake
 from tocsin.intake.memory import LOOK_MS
 from tocsin.intake.sense import AHEAD_MS, MOST_SERIES
 from tocsin.pipeline import Pipeline
 from tocsin.services.sweep import EVERY_S, NOBODY_LISTENED, SETTLE_MS, Sweep
-from tocsin.store import machines, states, transitions
+from tocsin.store import machines, samples, states, transitions
 from tocsin.store.engine import Store
 from tocsin.store.machines import MachineRow, Now
 from tocsin.store.tables import samples as samples_table
@@ -114,6 +115,14 @@ class House:
                 conn, Subject(MACHINE, machine_id), from_ms=0, to_ms=2**60, location_id=HEADLINE, rule=rule
             )
         return [(one.transition.after.value, one.transition.reason) for one in reversed(found)]
+
+    def times(self, machine_id: int, rule: str) -> list[tuple[str, int]]:
+        """The verdicts since when."""
+        with self.store.read() as conn:
+            found = transitions.of_subject(
+                conn, Subject(MACHINE, machine_id), from_ms=0, to_ms=2**60, location_id=HEADLINE, rule=rule
+            )
+        return [(one.transition.after.value, one.transition.at_ms) for one in reversed(found)]
 
     def listen_and_sweep(self, seconds: float, *, listening: bool = True) -> None:
         for _ in range(round(seconds / EVERY_S)):
@@ -226,6 +235,43 @@ def test_a_batch_is_all_or_nothing_and_what_failed_may_come_again(
     assert house.number_stored() == 1
     assert house.intake.write([small(house, one, 2, now_ms + 1000, 10)]) == {(one, "boot"): 2}
     assert float(house.rows(one)[now_ms + 1000][0]) == 10
+
+
+def test_a_layout_that_was_numbered_by_a_batch_that_failed_is_numbered_again(
+    house: House, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = house.register(SimulatedMachine("m-1"))
+    now_ms = clock.now_ms()
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("in the middle of it")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(machines, "write_boots", fail)
+        with pytest.raises(RuntimeError):
+            house.intake.write([small(house, one, 1, now_ms, 0)])
+    other = Layout((Series("system.uptime", (), "s"), Series("system.process.count", (), "{process}")))
+    values = np.array([1.0, 2.0])
+    house.copy().write([Arrived(one, "another", 1, now_ms, other, None, values, None)])
+    house.intake.write([small(house, one, 1, now_ms + 1000, 10)])
+    (now,) = [now for now in house.now(one) if now.boot_id == "boot"]
+    with house.store.read() as conn:
+        assert samples.layouts(conn, {now.layout_id}) == {now.layout_id: SMALL}
+
+
+def test_a_filesystem_without_a_number_keeps_nobody_out(house: House, clock: FakeClock) -> None:
+    machine = SimulatedMachine("m-1")
+    one = house.register(machine)
+    places = [
+        place for place, series in enumerate(USUAL) if ("system.filesystem.mountpoint", "/data1") in series.attributes
+    ]
+    for _ in range(3):
+        tick = house.arrived(one, machine)
+        values = tick.values.copy()
+        values[places] = np.nan
+        house.copy().write([tick._replace(values=values)])
+        clock.tick(5)
+    assert house.number_stored() == 3
 
 
 def test_the_newest_state_goes_only_forward(house: House, clock: FakeClock) -> None:
@@ -445,6 +491,67 @@ def test_what_happened_while_a_machine_was_cut_off_is_judged_when_it_comes(house
     assert [verdict for verdict, _ in house.changes(one, REPORTING)] == ["up", "down", "up"]
 
 
+def test_a_machine_that_was_cut_off_while_it_was_busy_was_busy_meanwhile(house: House, clock: FakeClock) -> None:
+    machine = SimulatedMachine("m-1")
+    one = house.register(machine)
+    house.report(one, machine, seconds=30)
+    machine.load.cpu = 0.9
+    hot_ms = clock.now_ms()
+    house.report(one, machine, seconds=480)
+    begin_ms = clock.now_ms()
+    house.listen_and_sweep(900)
+    assert house.state(one, CPU).verdict.value == "unknown"
+    late = []
+    for n in range(180):
+        machine.load.cpu = 0.9 if n < 150 else 0.3
+        late.append(house.arrived(one, machine, begin_ms + 5000 * n))
+    house.intake.write(late)
+    changes = house.times(one, CPU)
+    assert [verdict for verdict, _ in changes] == ["up", "degraded", "unknown", "up", "degraded", "up"]
+    assert changes[1][1] == pytest.approx(hot_ms, abs=10_000)
+    back_ms, degraded_ms, cool_ms = (at_ms for _, at_ms in changes[3:])
+    assert back_ms - changes[2][1] <= 10_000, "as soon as there is a tick again"
+    assert degraded_ms - back_ms <= 10_000
+    assert cool_ms == pytest.approx(begin_ms + 150 * 5000, abs=10_000)
+
+
+def test_what_several_sensors_say_seldom_is_judged_at_their_own_pace(house: House, clock: FakeClock) -> None:
+    """As an OpenTelemetry Collector does: nothing is numbered, and each receiver has an interval of its own."""
+    machine = SimulatedMachine("m-1", boot_id="", every_ms=10_000)
+    one = house.register(machine)
+    disks = Layout(tuple(series for series in USUAL if series.name == "system.filesystem.usage"))
+    seldom = SimulatedMachine("m-1", boot_id="", layout=disks)
+    seldom.load.disk = 0.99
+    fast = Layout(tuple(series for series in USUAL if series.name.startswith(("system.cpu", "system.memory"))))
+    machine.lay_out(fast)
+    house.listen_and_sweep(SETTLE_MS / 1000 + 5)
+    for n in range(120):
+        arrived = [house.arrived(one, machine, boot_id="", seq=clock.now_ms(), sent_at_ms=0)]
+        if n % 12 == 0:
+            arrived.append(house.arrived(one, seldom, boot_id="", seq=clock.now_ms(), sent_at_ms=0))
+        house.intake.write(arrived)
+        house.listen_and_sweep(10)
+    assert [verdict for verdict, _ in house.changes(one, DISK)][-1] == "down"
+    assert len(house.changes(one, DISK)) <= 4, "unknown once at most, before its pace is known"
+    assert [verdict for verdict, _ in house.changes(one, CPU)] == ["up"]
+
+
+def test_a_clock_ahead_that_nobody_can_put_right_keeps_nothing_from_being_judged(
+    house: House, clock: FakeClock
+) -> None:
+    machine = SimulatedMachine("m-1", boot_id="")
+    one = house.register(machine)
+    machine.load.cpu = 0.99
+    house.listen_and_sweep(SETTLE_MS / 1000 + 5)
+    for _ in range(240):
+        at_ms = clock.now_ms() + 600_000
+        house.intake.write([house.arrived(one, machine, at_ms, boot_id="", seq=at_ms, sent_at_ms=0)])
+        house.listen_and_sweep(5)
+    assert [verdict for verdict, _ in house.changes(one, CPU)] == ["up", "down"]
+    house.listen_and_sweep(120)
+    assert house.state(one, CPU).verdict.value == "unknown"
+
+
 def test_bands_of_a_machine_go_before_those_of_its_tags_and_null_is_not_judged(house: House, clock: FakeClock) -> None:
     machine = SimulatedMachine("m-1", tags=["db"])
     machine.load.disk = 0.85
@@ -476,6 +583,22 @@ def test_a_disk_that_fills_up_is_foreseen(house: House) -> None:
     assert now.summary["disk_full_in_h"] == pytest.approx(left_h, rel=0.05)
     assert house.state(one, FORECAST).verdict.value == "degraded"
     assert house.state(one, FORECAST).reason.startswith("disk / full in 7.")
+
+
+def test_a_filesystem_more_changes_no_forecast(house: House) -> None:
+    machine = SimulatedMachine("m-1", layout=usual_layout(filesystems=2))
+    one = house.register(machine)
+    machine.load.disk = 0.6
+    for minute in range(110):
+        if minute == 60:
+            machine.lay_out(usual_layout(filesystems=3))
+        if minute == 80:
+            machine.lay_out(usual_layout(filesystems=2))
+        house.report(one, machine, seconds=60, every_s=30)
+        machine.load.disk += 0.0025
+    assert [verdict for verdict, _ in house.changes(one, FORECAST)] == ["up", "down"]
+    spark = max(house.now(one), key=lambda now: now.at_ms).summary["spark"]
+    assert sum(value is not None for value in last_minutes(spark, house.clock.now_ms())) >= 29
 
 
 def test_few_states_are_written_where_nothing_changes(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

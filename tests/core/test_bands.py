@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -197,7 +198,32 @@ def test_a_filesystem_that_is_not_there_for_a_while_begins_anew_and_the_others_g
         trend = follow(trend, minute * MINUTE_MS, np.array([0.3 + 0.001 * minute, other]))
     found = hours_left(trend, np.array([0.359, 0.318]))
     assert found[0] == pytest.approx((1 - 0.359) / 0.001 / 60)
-    assert np.isfinite(found[1]) or np.isnan(found[1])
+    assert found[1] == pytest.approx((1 - 0.318) / 0.002 / 60)
+
+
+def test_a_filesystem_that_was_mounted_later_has_no_rate_until_it_was_seen_for_long_enough() -> None:
+    trend: Trend | None = None
+    for minute in range(60):
+        trend = follow(trend, minute * MINUTE_MS, np.array([0.9, 0.3 + 0.001 * minute]))
+    assert trend is not None
+    trend = trend.among(["/gone", "/"], ["/", "/new"])
+    known: list[bool] = []
+    for minute in range(60, 90):
+        shares = np.array([0.3 + 0.001 * minute, 0.1 + 0.02 * (minute - 60)])
+        trend = follow(trend, minute * MINUTE_MS, shares)
+        found = hours_left(trend, shares)
+        assert found[0] == pytest.approx((1 - shares[0]) / 0.001 / 60)
+        known.append(not math.isnan(found[1]))
+    first = known.index(True)
+    assert 10 <= first <= 20
+    assert all(known[first:])
+
+
+def test_one_without_a_share_at_first_is_kept_and_read_again() -> None:
+    trend = follow(None, 0, np.array([math.nan, 0.5]))
+    stored = msgspec.json.decode(msgspec.json.encode(trend))
+    assert Trend.of(stored, 2) == trend
+    assert Trend.of([0, 0, 1.0, [None], [None], [0], [0], [0]], 1) is None
 
 
 def test_it_is_the_same_after_it_was_stored() -> None:

@@ -287,6 +287,9 @@ STEADY: Final = 0.5
 """How much of its movement a straight line must explain (r²) to be called a rate: where files come and go there is
 none."""
 
+_SPREAD_MS2: Final = SEEN_MS**2 / 16
+"""A little less than the variance of moments spread evenly over that time: a filesystem may be newer than the rest."""
+
 
 class Trend(NamedTuple):
     """How the filled shares of some filesystems move: a least-squares line through what was seen, older sights counting
@@ -313,8 +316,17 @@ class Trend(NamedTuple):
         """From what ``list`` made of one; None where it is none, or of other filesystems."""
         if not isinstance(found, Sequence) or len(found) != len(cls._fields):
             return None
-        made = cls(int(found[0]), int(found[1]), float(found[2]), *(tuple(map(float, one)) for one in found[3:]))
+        try:
+            made = cls(int(found[0]), int(found[1]), float(found[2]), *(tuple(map(float, one)) for one in found[3:]))
+        except (TypeError, ValueError):
+            return None
         return made if all(len(one) == size for one in made[3:]) else None
+
+    def among(self, before: Sequence[str], after: Sequence[str]) -> Trend:
+        """Of the filesystems ``after``, of those that it was ``before``; one that is new begins with its next sight."""
+        places = {mount: place for place, mount in enumerate(before)}
+        sums = ([values[places[one]] if one in places else math.nan for one in after] for values in self[3:])
+        return Trend(self.since_ms, self.last_ms, self.weight, *map(tuple, sums))
 
 
 def follow(trend: Trend | None, at_ms: int, shares: Floats) -> Trend:
@@ -324,7 +336,7 @@ def follow(trend: Trend | None, at_ms: int, shares: Floats) -> Trend:
         if trend is not None:
             return trend
         zero = tuple(nothing.tolist())
-        return Trend(at_ms, at_ms, 1.0, zero, tuple(shares.tolist()), zero, zero, zero)
+        return Trend(at_ms, at_ms, 1.0, zero, tuple(np.nan_to_num(shares).tolist()), zero, zero, zero)
     passed = float(at_ms - trend.last_ms)
     kept = 0.5 ** (passed / HALF_LIFE_MS)
     weight = trend.weight * kept + 1
@@ -351,11 +363,12 @@ def hours_left(trend: Trend | None, shares: Floats) -> Floats:
     if trend is None or trend.last_ms - trend.since_ms < SEEN_MS or len(trend.share) != len(shares):
         return found
     time_time, time_share = np.array(trend.time_time), np.array(trend.time_share)
+    seen = time_time / trend.weight >= _SPREAD_MS2
     share_share = np.array(trend.share_share)
     with np.errstate(divide="ignore", invalid="ignore"):
         slope = time_share / time_time
         steady = time_share * time_share / (time_time * share_share)
         hours = (1 - shares) / slope / 3_600_000
-    right = (slope > 0) & (steady >= STEADY) & (hours <= FARTHEST_H)
+    right = seen & (slope > 0) & (steady >= STEADY) & (hours <= FARTHEST_H)
     found[right] = np.maximum(hours[right], 0)
     return found

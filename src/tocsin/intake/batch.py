@@ -59,10 +59,10 @@ class Batch:
         first = 0
         for number, group in enumerate(groups):
             end = first + sizes[number]
-            standing = group.machine.newest.get(plan.id)
+            standing = group.machine.standing(plan)
             tick = group.ticks[-1]
             if standing is None or standing.is_before(tick.boot_id, tick.seq, group.at_ms[-1]):
-                part = _part(group, columns, first, end, standing)
+                part = _part(group, columns, first, end, stack.before[number])
                 place = rows[end - 1]
                 made = part.newest(plan.layout, self._now_ms, raw[place].copy(), stack.starts.of(place))
                 self.newest.append((group.machine, plan.id, made))
@@ -100,13 +100,21 @@ class Batch:
 
     def _judge(self, part: _Part, news: News, number: int) -> None:
         machine, _, times = part.group
+        pace_ms = part.pace_ms
         for rule in (CPU, MEMORY, DISK):
             if news.is_of(rule, number, times[-1], self._now_ms):
-                values = part.of(rule)
-                self.judge.measured(machine, rule, times, values, columns=part.columns, first=part.first)
+                self.judge.measured(
+                    machine,
+                    rule,
+                    times,
+                    part.of(rule),
+                    columns=part.columns,
+                    first=part.first,
+                    pace_ms=pace_ms,
+                )
         if part.columns.mounts:
             mount, hours = (None, math.inf) if part.next_full is None else part.next_full
-            self.judge.measured(machine, FORECAST, times[-1:], [hours], where=mount)
+            self.judge.measured(machine, FORECAST, times[-1:], [hours], where=mount, pace_ms=pace_ms)
 
 
 class _Part(NamedTuple):
@@ -116,11 +124,22 @@ class _Part(NamedTuple):
     columns: Columns
     first: int
     end: int
-    standing: Newest | None
+    before: Newest | None
+    """What it goes on from."""
     trend: Trend | None
     """How filesystems fill up; None where there are none."""
     next_full: tuple[str, float] | None
     """The filesystem that will be full first, and the hours left."""
+
+    @property
+    def pace_ms(self) -> int:
+        """How far its ticks are apart, where nothing else tells: ticks that are not numbered come from several
+        sensors, each with a pace of its own."""
+        _, several, times = self.group
+        if several[-1].boot_id:
+            return 0
+        known = [self.before.at_ms, *times] if self.before is not None else times
+        return known[-1] - known[-2] if len(known) > 1 else 0
 
     def of(self, number: str) -> list[float]:
         values: list[float] = self.columns.numbers[number][self.first : self.end].tolist()
@@ -129,20 +148,20 @@ class _Part(NamedTuple):
     def newest(self, layout: Layout, received_ms: int, raw: Floats, starts_ms: Ints | None) -> Newest:
         """``raw`` and ``starts_ms`` are of the last tick."""
         _, several, times = self.group
-        standing, last = self.standing, several[-1]
+        before, last = self.before, several[-1]
         summary = self.columns.summary(self.end - 1).known()
         if self.next_full is not None:
             summary["disk_full_in_h"] = round(self.next_full[1], 2)
         if self.trend is not None:
             summary["trend"] = self.trend
         if CPU in self.columns.numbers:
-            spark = None if standing is None else standing.summary.get("spark")
+            spark = None if before is None else before.summary.get("spark")
             for at_ms, value in zip(times, self.of(CPU), strict=True):
                 spark = advanced(spark, at_ms, None if value != value else value)
             summary["spark"] = spark
         processes = next((tick.processes for tick in reversed(several) if tick.processes is not None), None)
-        if processes is None and standing is not None:
-            processes = standing.processes
+        if processes is None and before is not None:
+            processes = before.processes
         return Newest(
             layout,
             last.boot_id,
@@ -157,19 +176,19 @@ class _Part(NamedTuple):
         )
 
 
-def _part(group: Group, columns: Columns, first: int, end: int, standing: Newest | None) -> _Part:
+def _part(group: Group, columns: Columns, first: int, end: int, before: Newest | None) -> _Part:
     if not columns.mounts:
-        return _Part(group, columns, first, end, standing, None, None)
-    trend = None if standing is None else standing.trend
+        return _Part(group, columns, first, end, before, None, None)
+    trend = None if before is None else before.trend
     for index, at_ms in enumerate(group.at_ms):
-        if trend is None or at_ms - trend.last_ms >= TREND_MS:
+        if trend is None or at_ms - trend.last_ms >= TREND_MS or any(one != one for one in trend.share):
             trend = core_bands.follow(trend, at_ms, columns.shares[first + index])
     hours = core_bands.hours_left(trend, columns.shares[end - 1])
     next_full = None
     if not np.isnan(hours).all():
         place = int(np.nanargmin(hours))
         next_full = columns.mounts[place], float(hours[place])
-    return _Part(group, columns, first, end, standing, trend, next_full)
+    return _Part(group, columns, first, end, before, trend, next_full)
 
 
 class _Stack:
@@ -181,10 +200,13 @@ class _Stack:
         firsts: list[int] = []
         is_tick: list[bool] = []
         self.at_ms: list[int] = []
+        self.before: list[Newest | None] = []
+        """Of each group, what it goes on from."""
         self.starts = _Starts(width)
         for machine, several, times in groups:
             firsts.append(len(vectors))
             before = machine.before(plan)
+            self.before.append(before)
             if before is not None:
                 vectors.append(before.raw.data)
                 is_tick.append(False)

@@ -14,7 +14,7 @@ from tocsin.core.bands import INTERVALS_OF_SILENCE
 from tocsin.core.samples import Layout
 from tocsin.intake.arrived import Arrived, IdentityInUse, Introduced, Refused
 from tocsin.intake.batch import Batch, Group
-from tocsin.intake.memory import LOOK_MS, Machine, Memory, Plan, Plans, number
+from tocsin.intake.memory import LOOK_MS, Machine, Memory, Plan, Plans, forget_numbers, number
 from tocsin.intake.sense import AHEAD_MS, DAY_MS, MOST_SERIES_OF_MACHINE, OLDEST_MS, cleaned
 from tocsin.lib import metrics
 from tocsin.lib.clock import Clock
@@ -123,6 +123,7 @@ class Intake:
             except BaseException:
                 # Nobody knows what was stored; what is in memory may be ahead of it.
                 self._memory.forget({tick.machine_id for tick in arrived})
+                forget_numbers(self._plans.known(arrived))
                 raise
 
     def _write(self, arrived: Sequence[Arrived]) -> Mapping[tuple[int, str], int]:

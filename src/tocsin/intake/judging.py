@@ -21,6 +21,8 @@ from tocsin.store import machines
 
 AFRESH_MS: Final = 30_000
 """An outcome that says nothing new is written this seldom."""
+LONGEST_PACE_MS: Final = 3_600_000
+"""What comes more seldom than this is taken for a pause and not for a pace."""
 
 
 class Case(NamedTuple):
@@ -46,17 +48,21 @@ class Judge:
         columns: Columns | None = None,
         first: int = 0,
         where: str | None = None,
+        pace_ms: int = 0,
     ) -> None:
         """Ticks in their order, each with its number; ``columns`` from their row ``first`` on, or ``where``, tell which
-        filesystem it is about."""
+        filesystem it is about. ``pace_ms``: so far apart they are. What a clock that is ahead dates into the future is
+        judged as of now."""
         watch = machine.watches.setdefault(rule, Watch(State()))
         band = machine.bands.measured.get(rule)
         if band is None:
             self._not_judged(machine, rule, watch)
             return
-        due_ms = self._now_ms + AFRESH_MS + _silent_ms(machine)
+        usual_ms = core_bands.INTERVALS_OF_SILENCE * min(pace_ms, LONGEST_PACE_MS)
+        due_ms = self._now_ms + AFRESH_MS + max(_silent_ms(machine), usual_ms)
         last = len(values) - 1
-        for index, (at_ms, value) in enumerate(zip(times, values, strict=True)):
+        for index, (dated_ms, value) in enumerate(zip(times, values, strict=True)):
+            at_ms = min(dated_ms, self._now_ms)
             result = core_bands.classify(value, band, watch.state.verdict)
             if result is Result.UNMEASURED:
                 continue
@@ -128,7 +134,8 @@ class News:
         if constant is None:
             return False
         watch = self._machines[number].watches.get(rule)
-        return not constant[number] or watch is None or last_ms >= watch.wake_ms or now_ms >= watch.afresh_ms
+        at_ms = min(last_ms, now_ms)
+        return not constant[number] or watch is None or at_ms >= watch.wake_ms or now_ms >= watch.afresh_ms
 
 
 def _limits(machine: Machine, rule: str) -> tuple[float, float, int]:

@@ -10,7 +10,7 @@ import math
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -92,6 +92,22 @@ class Newest:
             self.processes,
         )
 
+    def told_in(self, plan: Plan) -> Newest:
+        """The same in another layout; what is not in both is not known."""
+        raw = np.full(len(plan.layout), np.nan)
+        starts = None if self.starts_ms is None else np.zeros(len(plan.layout), dtype=np.int64)
+        for name, place in self.layout.places.items():
+            there = plan.layout.places.get(name)
+            if there is not None and plan.layout.series[there].kind == self.layout.series[place].kind:
+                raw[there] = self.raw[place]
+                if starts is not None and self.starts_ms is not None:
+                    starts[there] = self.starts_ms[place]
+        trend = self.trend
+        if trend is not None:
+            mounts = [one.mount for one in View(self.layout).filesystems]
+            trend = trend.among(mounts, [one.mount for one in plan.view.filesystems])
+        return replace(self, layout=plan.layout, raw=raw, starts_ms=starts, trend=trend)
+
     @classmethod
     def of(cls, row: Now, layout: Layout) -> Newest:
         summary = dict(row.summary)
@@ -125,9 +141,10 @@ class Watch:
 
     def stand(self, state: State, policy: Policy) -> None:
         self.state = state
-        self.wake_ms = math.inf
+        # What comes after it was due is preceded by a silence, whether it says anything new or not.
+        self.wake_ms = math.inf if state.due_ms is None else state.due_ms + 1
         if state.failures and state.verdict is not Verdict.DOWN:
-            self.wake_ms = state.run_since_ms + policy.lasting_ms
+            self.wake_ms = min(self.wake_ms, state.run_since_ms + policy.lasting_ms)
         if state.warnings and state.verdict is Verdict.UP:
             self.wake_ms = min(self.wake_ms, state.pace_since_ms + policy.lasting_ms)
 
@@ -170,22 +187,23 @@ class Machine:
     def policy(self, rule: str) -> Policy:
         return self.policies.get(rule, NOT_JUDGED)
 
+    def standing(self, plan: Plan) -> Newest | None:
+        """What a tick of this layout has to be newer than. Where ticks are numbered there is one layout after the
+        other; where they are not, several stand beside each other."""
+        own = self.newest.get(plan.id)
+        if own is not None and not own.boot_id:
+            return own
+        last = self._last()
+        return own if last is None or not last.boot_id else last
+
     def before(self, plan: Plan) -> Newest | None:
-        """The vector that the next one of this layout is measured from. Where series have come or gone it is made of
-        the last one in another layout, so that a disk that was put in costs no rate."""
-        found = self.newest.get(plan.id)
-        if found is not None or not self.newest:
-            return found
-        other = max(self.newest.values(), key=lambda one: one.at_ms)
-        raw = np.full(len(plan.layout), np.nan)
-        starts = None if other.starts_ms is None else np.zeros(len(plan.layout), dtype=np.int64)
-        for name, place in other.layout.places.items():
-            there = plan.layout.places.get(name)
-            if there is not None and plan.layout.series[there].kind == other.layout.series[place].kind:
-                raw[there] = other.raw[place]
-                if starts is not None and other.starts_ms is not None:
-                    starts[there] = other.starts_ms[place]
-        return Newest(plan.layout, "", 0, other.at_ms, 0, raw, starts, {}, None, None)
+        """What a tick of this layout goes on from. Where series have come or gone it is made of what was said in
+        another layout, so that a disk that was put in costs the others no rate and no trend."""
+        found = self.standing(plan) or self._last()
+        return found if found is None or found.layout is plan.layout else found.told_in(plan)
+
+    def _last(self) -> Newest | None:
+        return max(self.newest.values(), key=lambda one: one.at_ms, default=None)
 
 
 class Plans:
@@ -210,10 +228,22 @@ class Plans:
                 self._plans.popitem(last=False)
         return plan
 
+    def known(self, arrived: Sequence[Arrived]) -> list[Plan]:
+        """Of their layouts, without those nobody asked for before."""
+        with self._lock:
+            found = (self._plans.get(layout) for layout in {id(tick.layout): tick.layout for tick in arrived}.values())
+            return [plan for plan in found if plan is not None]
+
     def of_all(self, arrived: Sequence[Arrived]) -> dict[int, Plan]:
         """By the identity of the layout as it came: equal ones are compared once."""
         distinct = {id(tick.layout): tick.layout for tick in arrived}
         return {identity: self.of(layout) for identity, layout in distinct.items()}
+
+
+def forget_numbers(plans: Iterable[Plan]) -> None:
+    """Of a transaction that came to nothing: what it numbered may not be there."""
+    for plan in plans:
+        plan.id = plan.id_since_ms = 0
 
 
 def number(conn: Connection, plans: Iterable[Plan], now_ms: int) -> None:
