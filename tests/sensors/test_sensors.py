@@ -44,6 +44,16 @@ def test_idle_time_that_steps_back_is_no_reset(host: Host, tmp_path: Path) -> No
     assert sensor.read().values == before
 
 
+def test_processor_time_after_a_processor_was_taken_away_is_taken_as_it_is(host: Host, tmp_path: Path) -> None:
+    sensor = SENSORS["cpu"].open(host)
+    sensor.read()
+    idle = next(series for series in sensor.read().values if series.label == "system.cpu.time{cpu.mode=idle}")
+    text = (tmp_path / "proc/stat").read_text()
+    for ticks in (1500, 1500 + SECOND, 1500 + 2 * SECOND):
+        (tmp_path / "proc/stat").write_text(text.replace(" 4000 ", f" {ticks} "))
+        assert sensor.read().values[idle] == ticks / SECOND
+
+
 def test_load_and_uptime(host: Host) -> None:
     assert read(host, "load") == {
         "system.cpu.load_average.1m": 0.52,

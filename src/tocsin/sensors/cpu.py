@@ -18,6 +18,9 @@ _MODES: Final = tuple(
     for mode in ("user", "system", "nice", "idle", "iowait", "interrupt", "steal")
 )
 _COUNT: Final = gauge("system.cpu.logical.count", "{cpu}")
+_STEP_BACK_S: Final = 3.0
+"""The kernel says itself that idle and iowait may step back a little. That is no reset; what goes back further, as
+when a processor was taken away, is one. node_exporter draws the line at the same place."""
 
 
 class _Cpu:
@@ -25,7 +28,7 @@ class _Cpu:
         self._stat = kept_or_absent(host.proc("stat"))
         self._second = os.sysconf("SC_CLK_TCK")
         self._cores: dict[bytes, Series] = {}
-        self._greatest: dict[Series, float] = {}
+        self._before: dict[Series, float] = {}
 
     def read(self) -> Readings:
         values: dict[Series, float] = {}
@@ -49,10 +52,11 @@ class _Cpu:
             values[core] = idle
         if not values:
             raise ValueError("/proc/stat names no processor")
-        # The kernel says itself that idle and iowait may step back a little. That is no reset.
         for series, value in values.items():
-            values[series] = max(value, self._greatest.get(series, 0.0))
-        self._greatest = dict(values)
+            before = self._before.get(series, value)
+            if value < before <= value + _STEP_BACK_S:
+                values[series] = before
+        self._before = dict(values)
         values[_COUNT] = cores
         return Readings(values)
 
