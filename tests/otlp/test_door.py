@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -289,6 +290,55 @@ def test_when_the_database_is_away_it_is_asked_to_come_back_later_and_nothing_is
     house.intake.write = write  # type: ignore[method-assign]
     house.send(Host().export(AT_MS + 10_000))
     assert len(house.ticks()) == 2
+
+
+def test_after_the_database_was_away_no_rate_is_lost_whatever_came_first(house: House) -> None:
+    host = Host()
+    exports = [host.export(AT_MS + 10_000 * number, 1.0 + number) for number in range(4)]
+    house.send(exports[0], at_ms=AT_MS + 30_000)
+    write = house.intake.write
+
+    def away(_: object) -> None:
+        raise StoreUnavailable("the database cannot be reached: gone")
+
+    house.intake.write = away  # type: ignore[method-assign, assignment]
+    for one in exports[1:]:
+        with pytest.raises(Throttled):
+            house.send(one)
+    house.intake.write = write  # type: ignore[method-assign]
+    house.send(*exports[1:])
+    user = "system.cpu.time{cpu.mode=user}"
+    assert [told.get(user) for _, told in house.ticks()] == [None, *[pytest.approx(0.4)] * 3]
+
+
+def test_exports_that_were_given_up_while_the_database_hung_are_not_late_when_they_come_again(house: House) -> None:
+    """Whoever exports waits 5 s, and a database may hang longer."""
+    host = Host()
+    exports = [host.export(AT_MS + 10_000 * number, 1.0 + number) for number in range(4)]
+    house.send(exports[0], at_ms=AT_MS + 30_000)
+    write = house.intake.write
+    begun, let = threading.Event(), threading.Event()
+
+    def hanging(_: object) -> None:
+        begun.set()
+        let.wait(30)
+        raise StoreUnavailable("the database cannot be reached: gone")
+
+    async def give_up() -> None:
+        house.intake.write = hanging  # type: ignore[method-assign, assignment]
+        under_way = [asyncio.create_task(house.door.export(one.SerializeToString(), 1)) for one in exports[1:]]
+        await asyncio.to_thread(begun.wait, 30)
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+        house.intake.write = write  # type: ignore[method-assign]
+        let.set()
+        for one in exports[1:]:
+            await house.door.export(one.SerializeToString(), 1)
+
+    asyncio.run(give_up())
+    user = "system.cpu.time{cpu.mode=user}"
+    assert [told.get(user) for _, told in house.ticks()] == [None, *[pytest.approx(0.4)] * 3]
 
 
 def test_too_many_at_once_are_sent_away(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

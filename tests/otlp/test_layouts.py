@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tocsin.core.samples import Layout, Series
-from tocsin.otlp.layouts import FEWEST_GAPS, NEW_AT_ONCE, NEW_PER_S, REMEMBERED, Fitted, Layouts
+from tocsin.otlp.layouts import FEWEST_GAPS, NEW_AT_ONCE, NEW_PER_S, REMEMBERED, Fitted, Layouts, Used
 from tocsin.otlp.ticks import Tick
 
 AT_MS = 1_800_000_000_000
@@ -26,8 +26,16 @@ def tick(*names: str, kind: str = "gauge", at_ms: int = AT_MS) -> Tick:
 def taken(layouts: Layouts, one: Tick, now_s: float = 0.0) -> Fitted | None:
     fitted = layouts.fit(one, now_s)
     if fitted is not None:
-        layouts.used(fitted.layout, one.at_ms).beat(one.at_ms)
+        beat(layouts.used(fitted.layout), one.at_ms)
     return fitted
+
+
+def beat(used: Used, at_ms: int) -> bool:
+    """One that is stored at once."""
+    in_order = used.beat(at_ms)
+    if in_order:
+        used.settled(at_ms, is_stored=True)
+    return in_order
 
 
 def told(fitted: Fitted | None) -> dict[str, float]:
@@ -119,13 +127,25 @@ def test_how_often_it_reports_is_learned_from_what_comes_most_often() -> None:
     fast, slow = tick("s1", kind="counter"), tick("s2", kind="counter")
     for number in range(FEWEST_GAPS):
         assert layouts.every_ms() == 0
-        layouts.used(fast.layout, AT_MS).beat(AT_MS + 10_000 * number)
-    layouts.used(fast.layout, AT_MS).beat(AT_MS + 10_000 * FEWEST_GAPS)
+        beat(layouts.used(fast.layout), AT_MS + 10_000 * number)
+    beat(layouts.used(fast.layout), AT_MS + 10_000 * FEWEST_GAPS)
     for number in range(5):
-        layouts.used(slow.layout, AT_MS).beat(AT_MS + 60_000 * number)
+        beat(layouts.used(slow.layout), AT_MS + 60_000 * number)
     assert layouts.every_ms() == 10_000
     # One that was late, and one that was left out, change nothing.
-    used = layouts.used(fast.layout, AT_MS)
-    assert not used.beat(AT_MS + 5000)
-    assert used.beat(AT_MS + 10_000 * (FEWEST_GAPS + 2))
+    used = layouts.used(fast.layout)
+    assert not beat(used, AT_MS + 5000)
+    assert beat(used, AT_MS + 10_000 * (FEWEST_GAPS + 2))
     assert layouts.every_ms() == 10_000
+
+
+def test_what_was_not_stored_is_not_late_when_it_comes_again() -> None:
+    used = Layouts().used(tick("s1").layout)
+    assert [used.beat(AT_MS), used.beat(AT_MS + 20_000), used.beat(AT_MS + 10_000)] == [True, True, False]
+    used.settled(AT_MS, is_stored=True)
+    used.settled(AT_MS + 20_000, is_stored=False)
+    assert not used.gaps
+    assert [used.beat(AT_MS + 10_000), used.beat(AT_MS + 20_000)] == [True, True]
+    used.settled(AT_MS + 20_000, is_stored=True)
+    used.settled(AT_MS + 10_000, is_stored=False)
+    assert not used.beat(AT_MS + 10_000), "what came after it is stored"

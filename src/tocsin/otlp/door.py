@@ -10,9 +10,9 @@ import asyncio
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -33,7 +33,7 @@ from tocsin.lib.rates import RateLimit
 from tocsin.lib.threads import Threads
 from tocsin.otlp import refused as why
 from tocsin.otlp import shape
-from tocsin.otlp.layouts import Layouts
+from tocsin.otlp.layouts import Layouts, Used
 from tocsin.otlp.masks import Masks
 from tocsin.otlp.refused import Refused, shown
 from tocsin.otlp.shape import Numbers, Part, Shape, Who
@@ -99,19 +99,30 @@ class _Machine:
         return who != self.who or key_id != self.key_id or off_ms > NOTABLY * self.every_ms
 
 
-class _Export(NamedTuple):
+@dataclass(slots=True)
+class _Export:
     """What is to be written of one; ``late`` are older than what was written before."""
 
-    arrived: list[Arrived]
-    late: list[Arrived]
-    refused: dict[int, int]
+    arrived: list[Arrived] = field(default_factory=list)
+    beats: list[Used] = field(default_factory=list)
+    """Of each that ``arrived``, which layout it is a beat of."""
+    late: list[Arrived] = field(default_factory=list)
+    refused: dict[int, int] = field(default_factory=dict)
     """By machine: how many values made no sense."""
+    is_stored: bool = False
+    """All that ``arrived``."""
+
+    def settle(self) -> None:
+        for used, one in zip(self.beats, self.arrived, strict=True):
+            used.settled(one.at_ms, is_stored=self.is_stored)
 
 
 @dataclass(slots=True)
 class _Batch:
     exports: list[_Export] = field(default_factory=list)
     ticks: int = 0
+    is_begun: bool = False
+    """Its writing."""
     errors: list[Exception | None] | None = None
     """Of each export; None: not written yet."""
 
@@ -179,10 +190,14 @@ class Door:
     async def _keep(self, told: Shape, numbers: Numbers, key_id: int | None) -> bytes:
         refused = Refused()
         refused.add_all(told.refused)
-        export = _Export([], [], {})
+        export = _Export()
         try:
-            for part in told.parts:
-                await self._add(part, numbers, key_id, export, refused, told.senseless.get(part.who.uid, 0))
+            try:
+                for part in told.parts:
+                    await self._add(part, numbers, key_id, export, refused, told.senseless.get(part.who.uid, 0))
+            except BaseException:
+                export.settle()
+                raise
             if export.arrived or export.late or export.refused:
                 await self._written(export)
         except StoreError as error:
@@ -222,7 +237,8 @@ class Door:
         if fitted.left_out:
             refused.add(why.CHANGING, len(fitted.left_out), shown(fitted.left_out[0]))
         values = fitted.values
-        in_order = machine.layouts.used(layout, tick.at_ms).beat(tick.at_ms)
+        used = machine.layouts.used(layout)
+        in_order = used.beat(tick.at_ms)
         if not in_order:
             # What was counted is in the rate of the tick that came before it already.
             values = np.where(_counters(layout), np.nan, values)
@@ -236,7 +252,11 @@ class Door:
             values=values,
             processes=None,
         )
-        (export.arrived if in_order else export.late).append(arrived)
+        if in_order:
+            export.arrived.append(arrived)
+            export.beats.append(used)
+        else:
+            export.late.append(arrived)
 
     async def _admitted(self, machine: _Machine, layout: Layout) -> Layout | None:
         """The one object of this layout; None: the machine may not have it."""
@@ -299,21 +319,37 @@ class Door:
 
     async def _written(self, export: _Export) -> None:
         """Exports that come while others are written are written together: whoever of them has the turn first does it
-        for all. One that is cancelled meanwhile is written again by the next, which changes nothing."""
+        for all. One whose writing was begun and cancelled is written again by the next, which changes nothing."""
         batch = self._batch
         place = len(batch.exports)
         batch.exports.append(export)
         batch.ticks += len(export.arrived) + len(export.late)
         if batch.ticks >= MOST_TOGETHER:
             self._batch = _Batch()
-        async with self._turn:
-            if batch.errors is None:
-                if self._batch is batch:
-                    self._batch = _Batch()
-                batch.errors = await self._writing.run(self._write, batch.exports)
+        try:
+            async with self._turn:
+                if batch.errors is None:
+                    if self._batch is batch:
+                        self._batch = _Batch()
+                    batch.is_begun = True
+                    batch.errors = await self._writing.run(self._settled, batch.exports, asyncio.get_running_loop())
+        except asyncio.CancelledError:
+            if not batch.is_begun:
+                batch.exports[place] = _Export()
+                export.settle()
+            raise
         error = batch.errors[place]
         if error is not None:
             raise error
+
+    def _settled(self, exports: Sequence[_Export], loop: asyncio.AbstractEventLoop) -> list[Exception | None]:
+        """On a thread. The loop hears what became of them also when nobody waits for it any more."""
+        try:
+            return self._write(exports)
+        finally:
+            for export in exports:
+                with suppress(RuntimeError):
+                    loop.call_soon_threadsafe(export.settle)
 
     def _write(self, exports: Sequence[_Export]) -> list[Exception | None]:
         """On a thread. One that cannot be written keeps the others from nothing."""
@@ -330,10 +366,12 @@ class Door:
         return [None] * len(exports)
 
     def _write_together(self, exports: Sequence[_Export]) -> None:
-        for several in ([export.arrived for export in exports], [export.late for export in exports]):
-            arrived = sorted((one for each in several for one in each), key=_in_order)
-            if arrived:
-                self._intake.write(arrived)
+        if arrived := sorted((one for export in exports for one in export.arrived), key=_in_order):
+            self._intake.write(arrived)
+        for export in exports:
+            export.is_stored = True
+        if late := sorted((one for export in exports for one in export.late), key=_in_order):
+            self._intake.write(late)
         refused: dict[int, int] = {}
         for export in exports:
             for machine_id, count in export.refused.items():

@@ -37,16 +37,28 @@ class Used:
     """A layout, and how often ticks of it come."""
 
     layout: Layout
-    last_ms: int
+    stored_ms: int | None = None
+    """The time of the last tick that is stored; None: none is known of."""
+    under_way: list[int] = field(default_factory=list)
+    """Times of ticks that are being written."""
     gaps: deque[int] = field(default_factory=lambda: deque(maxlen=GAPS))
 
     def beat(self, at_ms: int) -> bool:
-        """Whether this tick is later than all before it."""
-        gap = at_ms - self.last_ms
-        if 0 < gap <= LONGEST_GAP_MS:
-            self.gaps.append(gap)
-        self.last_ms = max(self.last_ms, at_ms)
-        return gap >= 0
+        """Whether this tick is later than all before it. It is under way then, until it is ``settled``."""
+        if at_ms < max(self.under_way, default=at_ms) or (self.stored_ms is not None and at_ms < self.stored_ms):
+            return False
+        self.under_way.append(at_ms)
+        return True
+
+    def settled(self, at_ms: int, *, is_stored: bool) -> None:
+        """What was not stored may come again, and is not late then."""
+        if at_ms in self.under_way:
+            self.under_way.remove(at_ms)
+        if not is_stored:
+            return
+        if self.stored_ms is not None and 0 < at_ms - self.stored_ms <= LONGEST_GAP_MS:
+            self.gaps.append(at_ms - self.stored_ms)
+        self.stored_ms = at_ms if self.stored_ms is None else max(self.stored_ms, at_ms)
 
 
 class Fitted(NamedTuple):
@@ -73,9 +85,9 @@ class Layouts:
     def uses(self, layout: Layout) -> bool:
         return id(layout) in self._used
 
-    def used(self, layout: Layout, at_ms: int) -> Used:
+    def used(self, layout: Layout) -> Used:
         """Notes it."""
-        found = self._used.pop(id(layout), None) or Used(layout, at_ms)
+        found = self._used.pop(id(layout), None) or Used(layout)
         self._used[id(layout)] = found
         if len(self._used) > REMEMBERED:
             self._used.popitem(last=False)
