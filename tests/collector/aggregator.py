@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Aggregator:
-    """``take`` says what is answered to a tick; None: nothing. It may abort the call."""
+    """``take`` says what is answered to a tick; None: nothing. It may abort the call, and so may ``lay_out``."""
 
     def __init__(self, key: str = "tcs_right", *, credentials: grpc.ServerCredentials | None = None) -> None:
         self.port = free_port()
@@ -31,6 +31,7 @@ class Aggregator:
         self.messages: dict[tuple[str, int], pb.Tick] = {}
         self.layouts: list[pb.Layout] = []
         self.take: Callable[[pb.Tick, grpc.ServicerContext], pb.Receipt | None] = acknowledge
+        self.lay_out: Callable[[pb.Layout, grpc.ServicerContext], None] = lambda layout, context: None
         self.changed = threading.Condition()
         self._server: grpc.Server | None = None
 
@@ -82,6 +83,8 @@ class Aggregator:
                     case "tick":
                         self._keep(report.tick, layouts[report.tick.layout_id])
                 self.changed.notify_all()
+            if report.HasField("layout"):
+                self.lay_out(report.layout, context)
             if report.HasField("tick"):
                 receipt = self.take(report.tick, context)
                 if receipt is not None:

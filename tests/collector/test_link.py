@@ -232,6 +232,31 @@ async def test_a_hello_that_is_refused_costs_no_tick(tmp_path: Path, said: Said)
         refusing.stop()
 
 
+@pytest.mark.parametrize("when", ["at once", "with the tick"])
+async def test_a_layout_that_is_refused_costs_no_tick(
+    tmp_path: Path, said: Said, aggregator: Aggregator, when: str
+) -> None:
+    words = "layout.series: must be 1 to 5,000; these are 6,000" if when == "with the tick" else "too many of them"
+
+    def refuse(_: object, context: grpc.ServicerContext) -> None:
+        context.abort(grpc.StatusCode.INVALID_ARGUMENT, words)
+
+    if when == "at once":
+        aggregator.lay_out = refuse
+    else:
+        aggregator.take = refuse
+    async with sending(tmp_path, said, aggregator.address) as sender:
+        sender.put(5)
+        await sender.until(lambda: len(aggregator.layouts) > 6)
+        assert len(sender.spool) == 5
+        assert words in sender.link.reason
+        assert "ticks wait" in sender.link.trouble
+        aggregator.lay_out, aggregator.take = (lambda layout, context: None), acknowledge
+        await sender.empty()
+    assert set(aggregator.arrived) == {("boot", seq) for seq in range(1, 6)}
+    assert not [event for event in said.events if "given up" in event]
+
+
 async def test_what_is_no_aggregator_is_said(tmp_path: Path, said: Said) -> None:
     server = grpc.aio.server()
     port = server.add_insecure_port("127.0.0.1:0")

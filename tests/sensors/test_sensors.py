@@ -96,7 +96,7 @@ def test_disks_that_consist_of_no_others(host: Host) -> None:
 
 def test_interfaces_whose_traffic_is_their_own(host: Host) -> None:
     found = read(host, "network")
-    assert {label.split("network.interface.name=")[1].split(",")[0] for label in found} == {"eth0"}
+    assert interfaces(found) == {"eth0"}
     of = "network.interface.name=eth0,network.io.direction"
     assert found[f"system.network.io{{{of}=receive}}"] == 1000
     assert found[f"system.network.io{{{of}=transmit}}"] == 2000
@@ -104,6 +104,30 @@ def test_interfaces_whose_traffic_is_their_own(host: Host) -> None:
     assert found[f"system.network.errors{{{of}=transmit}}"] == 3
     assert found[f"system.network.packet.dropped{{{of}=receive}}"] == 2
     assert found[f"system.network.packet.dropped{{{of}=transmit}}"] == 4
+
+
+def interfaces(found: dict[str, float]) -> set[str]:
+    return {label.split("network.interface.name=")[1].split(",")[0] for label in found}
+
+
+def net_dev(*names: str) -> str:
+    return "\n\n" + "".join(f"{name}: 1000 10 1 2 0 0 0 0 2000 20 3 4 0 0 0 0\n" for name in names)
+
+
+def test_ports_of_containers_that_are_routed_are_left_out(host: Host, tmp_path: Path) -> None:
+    names = ("veth0a", "cali1", "lxc_health", "tap0", "eni7", "tap-of-a-card", "wg0")
+    put(tmp_path, "proc/1/net/dev", net_dev("eth0", *names))
+    for name in names:
+        (tmp_path / "sys/class/net" / name).mkdir()
+    (tmp_path / "sys/class/net/tap-of-a-card/device").mkdir()
+    assert interfaces(read(host, "network")) == {"eth0", "tap-of-a-card", "wg0"}
+
+
+def test_of_many_interfaces_the_machines_own_come_first(host: Host, tmp_path: Path) -> None:
+    names = [f"ipvl{number}" for number in range(300)]
+    put(tmp_path, "proc/1/net/dev", net_dev(*names, "eth0"))
+    found = interfaces(read(host, "network"))
+    assert found == {"eth0", *names[:99]}
 
 
 def test_filesystems_that_hold_data_each_once(host: Host, tmp_path: Path) -> None:

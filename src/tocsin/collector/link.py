@@ -37,11 +37,13 @@ class Patience(NamedTuple):
     refused_s: float = 60.0
     """A key that is wrong is not right a second later."""
     doubt_s: float = 2.0
-    """A refusal of the key, or of the Hello, comes within this."""
+    """A refusal of the key, of the Hello or of a layout comes within this."""
 
 
 PATIENCE: Final = Patience()
 
+_BEFORE_TICKS: Final = ("hello", "layout")
+"""Where a refusal names a field of one of these, no tick is at fault."""
 _UNDER_WAY: Final = 1000
 """Ticks sent and not yet acknowledged, at most."""
 _AT_ONCE: Final = 100
@@ -164,7 +166,7 @@ class Link:
         self._failures = 0
         """Since the aggregator acknowledged something."""
         self._careful = False
-        """The next stream goes step by step, to find out what is refused: the key, the Hello, or one tick."""
+        """The next stream goes step by step, to find out what is refused: the key, the Hello, a layout, or one tick."""
         self._talk: _Talk | None = None
         """The stream, while there is one."""
 
@@ -338,6 +340,8 @@ class Link:
             talk.layout = one.layout
             layout.id = talk.layouts
             await talk.call.write(pb.Report(layout=layout))
+            if self._careful:
+                await asyncio.sleep(self._patience.doubt_s)
         tick = pb.Tick.FromString(one.tick)
         tick.layout_id, tick.sent_at_ms = talk.layouts, time.time_ns() // 1_000_000
         talk.sent = one.number
@@ -349,8 +353,9 @@ class Link:
     # ── when it fails ─────────────────────────────────────────────────────────────────────────────
 
     def _doubt(self, talk: _Talk, ended: _Ended) -> None:
-        """A tick that is refused when it is sent alone is given up, so that the rest gets through."""
-        if ended.trouble is not _Trouble.DOUBTED or not talk.under_way:
+        """A tick that is refused when it is sent alone is given up, so that the rest gets through. Where the Hello or a
+        layout is refused, ticks wait: without their layout none of them would get through."""
+        if ended.trouble is not _Trouble.DOUBTED or not talk.under_way or ended.reason.startswith(_BEFORE_TICKS):
             return
         if self._careful and len(talk.under_way) == 1:
             self._log.error("the aggregator refuses a tick; it is given up", reason=ended.reason)
