@@ -307,6 +307,7 @@ class Trend(NamedTuple):
     time: tuple[float, ...]
     """Per filesystem, as all after it. The mean time, in ms from ``last_ms``."""
     share: tuple[float, ...]
+    """NaN: not seen lately."""
     time_time: tuple[float, ...]
     time_share: tuple[float, ...]
     share_share: tuple[float, ...]
@@ -317,7 +318,8 @@ class Trend(NamedTuple):
         if not isinstance(found, Sequence) or len(found) != len(cls._fields):
             return None
         try:
-            made = cls(int(found[0]), int(found[1]), float(found[2]), *(tuple(map(float, one)) for one in found[3:]))
+            sums = (tuple(map(_number_of, one)) for one in found[3:])
+            made = cls(int(found[0]), int(found[1]), float(found[2]), *sums)
         except (TypeError, ValueError):
             return None
         return made if all(len(one) == size for one in made[3:]) else None
@@ -329,6 +331,11 @@ class Trend(NamedTuple):
         return Trend(self.since_ms, self.last_ms, self.weight, *map(tuple, sums))
 
 
+def _number_of(stored: float | None) -> float:
+    """JSON has no NaN."""
+    return math.nan if stored is None else float(stored)
+
+
 def follow(trend: Trend | None, at_ms: int, shares: Floats) -> Trend:
     """With one more sight. A filesystem without a share now (NaN) begins anew."""
     nothing = np.zeros(len(shares))
@@ -336,7 +343,7 @@ def follow(trend: Trend | None, at_ms: int, shares: Floats) -> Trend:
         if trend is not None:
             return trend
         zero = tuple(nothing.tolist())
-        return Trend(at_ms, at_ms, 1.0, zero, tuple(np.nan_to_num(shares).tolist()), zero, zero, zero)
+        return Trend(at_ms, at_ms, 1.0, zero, tuple(shares.tolist()), zero, zero, zero)
     passed = float(at_ms - trend.last_ms)
     kept = 0.5 ** (passed / HALF_LIFE_MS)
     weight = trend.weight * kept + 1
@@ -353,7 +360,7 @@ def follow(trend: Trend | None, at_ms: int, shares: Floats) -> Trend:
     if anew.any():
         for one in sums:
             one[anew] = 0
-        share[anew] = np.where(np.isfinite(shares[anew]), shares[anew], 0)
+        share[anew] = shares[anew]
     return Trend(trend.since_ms, at_ms, weight, *(tuple(one.tolist()) for one in sums))
 
 

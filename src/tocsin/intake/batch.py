@@ -181,7 +181,7 @@ def _part(group: Group, columns: Columns, first: int, end: int, before: Newest |
         return _Part(group, columns, first, end, before, None, None)
     trend = None if before is None else before.trend
     for index, at_ms in enumerate(group.at_ms):
-        if trend is None or at_ms - trend.last_ms >= TREND_MS or any(one != one for one in trend.share):
+        if trend is None or at_ms - trend.last_ms >= TREND_MS:
             trend = core_bands.follow(trend, at_ms, columns.shares[first + index])
     hours = core_bands.hours_left(trend, columns.shares[end - 1])
     next_full = None

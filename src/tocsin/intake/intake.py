@@ -220,7 +220,8 @@ def _boot_rows(
 
 
 def _note(conn: Connection, several: Iterable[Machine], now_ms: int) -> None:
-    for machine in several:
+    """In one order, so that nobody waits for another in a circle."""
+    for machine in sorted(several, key=lambda one: one.row.id):
         off = machine.off_ms != machine.off_noted_ms
         if (off or machine.refused) and now_ms - machine.noted_ms >= LOOK_MS:
             machines.note(

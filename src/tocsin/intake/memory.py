@@ -24,7 +24,7 @@ from tocsin.core.machine import View
 from tocsin.core.outcome import HEADLINE, StateKey, Subject
 from tocsin.core.samples import MACHINE, Layout
 from tocsin.intake.arrived import Arrived
-from tocsin.intake.sense import check_layout, range_of
+from tocsin.intake.sense import DAY_MS, check_layout, range_of
 from tocsin.lib.clock import Clock
 from tocsin.store import machines, samples, states
 from tocsin.store.engine import Store
@@ -35,6 +35,8 @@ Ints = NDArray[np.int64]
 
 FAR_OFF_MS: Final = 2000
 """A clock is put right from here on; what is less may as well be the way through the network."""
+LIVE_MS: Final = 10_000
+"""A tick that was sent so soon after it was made did not wait for others."""
 STEADY_MS: Final = 250
 """The skew in force is let stand while it is this near to what is seen."""
 SIGHTS: Final = 8
@@ -175,6 +177,8 @@ class Machine:
         if tick.sent_at_ms < self.last_raw_at_ms:  # it was set back: what was seen before says nothing any more
             self.sights.clear()
         self.last_raw_at_ms = tick.sent_at_ms
+        if tick.sent_at_ms - tick.at_ms > LIVE_MS:
+            return  # one of many that waited, and may have waited longer on the way
         self.sights.append(tick.received_ms - tick.sent_at_ms)
         off_ms = -min(self.sights)
         if abs(off_ms - self.off_ms) > STEADY_MS:
@@ -183,6 +187,18 @@ class Machine:
     @property
     def correction_ms(self) -> int:
         return self.off_ms if abs(self.off_ms) > FAR_OFF_MS else 0
+
+    def forget_before(self, long_ago_ms: int) -> None:
+        """Layouts that it has not used since."""
+        last = self._last()
+        if len(self.layouts) > 1:
+            self.layouts = {one: used for one, used in self.layouts.items() if used[1] >= long_ago_ms}
+        if len(self.newest) > 1:
+            self.newest = {
+                one: newest
+                for one, newest in self.newest.items()
+                if newest.received_ms >= long_ago_ms or newest is last
+            }
 
     def policy(self, rule: str) -> Policy:
         return self.policies.get(rule, NOT_JUDGED)
@@ -302,7 +318,9 @@ class Memory:
             row = rows.get(machine_id)
             if row is None or machine.heard_ms < long_ago_ms:
                 del self._machines[machine_id]
-            elif retagged or row != machine.row:
+                continue
+            machine.forget_before(self._clock.now_ms() - DAY_MS)
+            if retagged or row != machine.row:
                 self._set_row(machine, row)
         self._rows = rows
         # However many there are, looking takes a small part of the time.
@@ -360,6 +378,7 @@ class Memory:
     ) -> None:
         """Machines that another copy of the aggregator has heard of since. ``newest`` tells it of those that number
         nothing."""
+        forgotten_ms = self._clock.now_ms() - DAY_MS
         moved = {
             machine_id
             for (machine_id, boot_id), seq in stored.items()
@@ -368,6 +387,8 @@ class Memory:
         for (machine_id, layout_id), seq in newest.items():
             if machine_id in known:
                 held = known[machine_id].newest.get(layout_id)
+                if held is None and seq < forgotten_ms:  # their numbers are their times
+                    continue
                 if held is None or held.seq != seq:
                     moved.add(machine_id)
         if moved:

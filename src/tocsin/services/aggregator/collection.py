@@ -47,6 +47,10 @@ MOST_TICKS: Final = 4000
 MOST_LAYOUTS: Final = 64
 """Of one stream; the oldest is forgotten first."""
 MOST_PROCESSES: Final = 200
+LATE_S: Final = 0.25
+"""A report that took longer made those after it wait unread."""
+WAITED_S: Final = 0.01
+"""Who had to wait so long for a report has read all that came before it."""
 LOOK_S: Final = 3.0
 """Revoked keys and deleted machines are looked for this often."""
 LONGEST_BOOT_ID: Final = 100
@@ -64,6 +68,10 @@ _KINDS: Final[Mapping[int, SeriesKind]] = {
 _INT63: Final = 2**63 - 1
 
 log = get_logger("aggregator")
+
+
+_Waiting = tuple["_Stream", Arrived, int]
+"""A tick, whose it is, and how many bytes it takes."""
 
 
 class _Overloaded(Exception):
@@ -102,7 +110,7 @@ class Collection:
         self._asking = asking
         self._streams: set[_Stream] = set()
         self._of_machine: dict[int, _Stream] = {}
-        self._waiting: deque[tuple[_Stream, Arrived, int]] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
         self._brought = asyncio.Event()
 
@@ -157,14 +165,20 @@ class Collection:
     async def _read(self, stream: _Stream) -> None:
         """Until the collector ends it. What makes no sense ends the stream, in words."""
         try:
+            arrives_read = True
             while True:
+                began_s = self._clock.monotonic()
                 body = await stream.context.read()
                 if not isinstance(body, bytes):
                     return
-                await self._report(stream, body, self._clock.now_ms())
+                read_s = self._clock.monotonic()
+                arrives_read = arrives_read or read_s - began_s > WAITED_S
+                await self._report(stream, body, self._clock.now_ms() if arrives_read else 0)
                 if stream.waiting_bytes > MOST_OF_STREAM_BYTES:
                     stream.room.clear()
                     await stream.room.wait()
+                # What came meanwhile was not read when it came, and nobody knows when that was.
+                arrives_read = arrives_read and self._clock.monotonic() - read_s < LATE_S
         except _Overloaded:
             await stream.context.write(self._receipt(retry_after_s=RETRY_S))
         except Refusal as refusal:
@@ -297,20 +311,33 @@ class Collection:
             if len(self._waiting) < MOST_TICKS:
                 await asyncio.sleep(LINGER_S)
             self._brought.clear()
-            batch: list[tuple[_Stream, Arrived, int]] = []
-            while self._waiting and len(batch) < MOST_TICKS:
-                one = self._waiting.popleft()
-                if one[0].over.done():  # something before it failed: it is to come again, in order
-                    self._release([one])
-                else:
-                    batch.append(one)
+            batch = self._next_batch()
             if self._waiting:
                 self._brought.set()
             if batch:
                 await self._write(batch)
                 self._release(batch)
 
-    async def _write(self, batch: list[tuple[_Stream, Arrived, int]]) -> None:
+    def _next_batch(self) -> list[_Waiting]:
+        """In the order in which they came, but of each stream ticks of one layout only: what is of one layout is judged
+        together, and in its order."""
+        batch: list[_Waiting] = []
+        held: list[_Waiting] = []
+        layouts: dict[_Stream, Layout | None] = {}
+        while self._waiting and len(batch) < MOST_TICKS:
+            one = self._waiting.popleft()
+            stream, arrived, _ = one
+            if stream.over.done():  # something before it failed: it is to come again, in order
+                self._release([one])
+            elif layouts.setdefault(stream, arrived.layout) is arrived.layout:
+                batch.append(one)
+            else:
+                layouts[stream] = None
+                held.append(one)
+        self._waiting.extendleft(reversed(held))
+        return batch
+
+    async def _write(self, batch: list[_Waiting]) -> None:
         streams = {stream for stream, _, _ in batch}
         try:
             acked = await self._writing.run(self._intake.write, [arrived for _, arrived, _ in batch])
@@ -336,7 +363,7 @@ class Collection:
             for stream in streams:
                 stream.news.set()
 
-    def _release(self, batch: Iterable[tuple[_Stream, Arrived, int]]) -> None:
+    def _release(self, batch: Iterable[_Waiting]) -> None:
         for stream, _, size in batch:
             self._waiting_bytes -= size
             stream.waiting_bytes -= size
