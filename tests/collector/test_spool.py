@@ -131,6 +131,51 @@ def test_what_is_damaged_costs_no_more_than_its_file(tmp_path: Path, said: Said,
         assert not len(spool)
 
 
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_file_that_cannot_be_read_costs_no_more_than_itself(tmp_path: Path, said: Said, place: int) -> None:
+    with opened(tmp_path, said) as spool:
+        spool.append(L1, b"first")
+    with opened(tmp_path, said) as spool:
+        spool.append(L1, b"second")
+    bad = sorted(tmp_path.glob("*.ticks"))[place]
+    bad.unlink()
+    bad.mkdir()
+    with opened(tmp_path, said) as spool:
+        assert spool.is_on_disk
+        spool.append(L1, b"third")
+        kept = [(L1, b"second"), (L1, b"first")][place]
+        assert waiting(spool) == [kept, (L1, b"third")]
+        assert "ticks on disk cannot be read and are given up" in said.events
+        assert len(spool) == 2
+    with opened(tmp_path, said) as spool:
+        assert waiting(spool) == [kept, (L1, b"third")]
+        spool.done(spool.after(0, most=10, most_bytes=1 << 20)[-1].number)
+        spool.append(L1, b"fourth")
+        assert waiting(spool) == [(L1, b"fourth")]
+
+
+def test_where_it_cannot_be_opened_to_the_end_it_begins_anew_in_memory(
+    tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(tmp_path, said) as spool:
+        for number in range(10):
+            spool.append(L1, b"%d" % number)
+        spool.done(5)
+
+    def broken(_: object) -> list[str]:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as disk:
+        disk.setattr("tocsin.collector.spool.os.listdir", broken)
+        with opened(tmp_path, said) as spool:
+            assert said.events == ["nothing can be kept on disk; ticks wait in memory, and a restart loses them"]
+            spool.append(L1, b"new")
+            assert waiting(spool) == [(L1, b"new")]
+            assert len(spool) == 1
+    with opened(tmp_path, said) as spool:
+        assert len(spool) == 5
+
+
 def test_two_processes_do_not_share_one(tmp_path: Path, said: Said) -> None:
     with opened(tmp_path, said), pytest.raises(SpoolInUse):
         Spool(tmp_path, bound_bytes=BOUND, log=said)

@@ -19,7 +19,6 @@ import zlib
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import zip_longest
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -83,6 +82,7 @@ class Spool:
                 self._open(directory)
             except OSError as error:
                 self._directory = None
+                self._segments, self._next, self._acked = [], 1, 0
                 self._release()
                 log.error(
                     "nothing can be kept on disk; ticks wait in memory, and a restart loses them",
@@ -307,28 +307,36 @@ class Spool:
             first = name.removesuffix(_SUFFIX)
             if first.isdecimal():
                 self._segments.append(_Segment(path, int(first), int(first) - 1, path.stat().st_size))
-        for segment, following in zip_longest(self._segments, self._segments[1:]):
-            # Only the last one may have been cut short. Of the others what is damaged is found when they are read.
-            segment.last = following.first - 1 if following is not None else self._mend(segment)
-        last = self._segments[-1].last if self._segments else 0
+        for segment, following in zip(self._segments, self._segments[1:], strict=False):
+            segment.last = following.first - 1
+        # Only the last one may have been cut short. Of the others what is damaged is found when they are read.
+        last = self._mend(self._segments[-1]) if self._segments else 0
         # Numbers are not given twice: what came after the last one that is known may have been acknowledged.
         self._next = max(last, self._acked) + 1
-        with suppress(OSError):
-            for segment in [one for one in self._segments if one.last <= self._acked or one.last < one.first]:
-                self._remove(segment)
+        for segment in [one for one in self._segments if one.last <= self._acked or one.last < one.first]:
+            self._remove(segment)
 
     def _mend(self, segment: _Segment) -> int:
-        """Cuts off what was not written to its end; yields the number of the last tick."""
-        data = _read(segment.path, 0, segment.size)
-        size, last = len(_MAGIC), segment.first - 1
+        """Leaves out what was not written to its end; yields the greatest number that a tick in it can have."""
+        try:
+            data = _read(segment.path, 0, segment.size)
+        except OSError as error:
+            self._log.error(
+                "ticks on disk cannot be read and are given up",
+                file=str(segment.path),
+                reason=error.strerror or str(error),
+            )
+            return segment.last + segment.size // _HEAD.size
+        size = len(_MAGIC)
         if data.startswith(_MAGIC):
             for kind, _, end in _records(data[len(_MAGIC) :]):
                 size = len(_MAGIC) + end
-                last += kind == _TICK
+                segment.last += kind == _TICK
         if size < segment.size:
-            os.truncate(segment.path, size)
+            with suppress(OSError):  # nothing is added to it; whoever reads it on finds the rest damaged
+                os.truncate(segment.path, size)
             segment.size = size
-        return last
+        return segment.last
 
     def _remove(self, segment: _Segment) -> None:
         if self._segments[-1:] == [segment]:
