@@ -8,21 +8,24 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
 import pytest
 from sqlalchemy import select
 
-from tests.machines import METHOD, USUAL, SimulatedMachine, channel_to, metadata_of, send
+from tests.machines import METHOD, USUAL, SimulatedMachine, channel_to, metadata_of, send, usual_layout
 from tests.services.far import Centre
 from tocsin.catalog import access
-from tocsin.core.samples import Layout, Series
+from tocsin.core.bands import CPU
+from tocsin.core.outcome import HEADLINE, Subject
+from tocsin.core.samples import MACHINE, Layout, Series
 from tocsin.intake.arrived import Arrived
 from tocsin.intake.sense import MOST_SERIES, MOST_SERIES_OF_MACHINE
 from tocsin.lib import metrics
 from tocsin.services.aggregator import collection
-from tocsin.store import machines, samples
+from tocsin.store import machines, samples, transitions
 from tocsin.store.engine import StoreUnavailable
 from tocsin.store.machines import MachineRow, Now
 from tocsin.store.tables import samples as samples_table
@@ -624,3 +627,57 @@ async def test_layouts_change_on_a_running_stream(centre: Centre, caller: Caller
     await caller.hear_of(second)
     with centre.store.read() as conn:
         assert sorted(map(len, samples.layouts(conn, [1, 2]).values())) == [1, 2]
+
+
+async def test_what_came_in_several_layouts_is_judged_in_its_order(centre: Centre, caller: Caller, gate: Gate) -> None:
+    """A disk is there while a machine that is cut off is busy, and all of it comes at once."""
+    gate.open.clear()
+    machine = SimulatedMachine("m-1", layout=usual_layout(disks=1))
+    begin_ms = centre.clock.now_ms() - 3_000_000
+    await caller.say(machine.hello())
+    tick = None
+    for number, (disks, cpu, ticks) in enumerate([(1, 0.3, 60), (2, 0.9, 150), (1, 0.3, 60), (1, 0.9, 90)], 1):
+        machine.lay_out(usual_layout(disks=disks))
+        machine.load.cpu = cpu
+        await caller.say(machine.layout_report(number))
+        for _ in range(ticks):
+            begin_ms += 5000
+            tick = machine.tick(begin_ms)
+            tick.layout_id = number
+            await caller.say(ticked(tick))
+            if machine.made == 1:
+                await asyncio.sleep(1)  # it is being written: everything else comes together
+    await until(lambda: waiting() == 359)
+    gate.open.set()
+    assert tick is not None
+    await caller.hear_of(tick)
+    assert len(stored(centre)) == 360
+    (row,) = known(centre)
+    with centre.store.read() as conn:
+        found = transitions.of_subject(
+            conn, Subject(MACHINE, row.id), from_ms=0, to_ms=2**60, location_id=HEADLINE, rule=CPU
+        )
+    assert [one.transition.after.value for one in reversed(found)] == ["up", "degraded", "up", "degraded"]
+    table = samples_table.c
+    with centre.store.read() as conn:
+        vectors = conn.execute(select(table.vector).order_by(table.at_ms)).scalars().all()
+    place = next(number for number, one in enumerate(usual_layout(disks=1)) if one.name == "system.network.io")
+    assert sum(np.isnan(np.frombuffer(vector, dtype="<f4")[place]) for vector in vectors[1:]) <= 1
+
+
+async def test_what_the_aggregator_took_long_for_is_no_fault_of_a_clock(
+    centre: Centre, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register = centre.intake.register
+
+    def slowly(*given: Any) -> MachineRow:
+        time.sleep(3)
+        return register(*given)
+
+    monkeypatch.setattr(centre.intake, "register", slowly)
+    machine = SimulatedMachine("m-1")
+    now_ms = time.time_ns() // 1_000_000
+    ticks = [machine.tick(now_ms - 20 + 10 * number) for number in range(3)]
+    await caller.say(machine.hello(), machine.layout_report(), *map(ticked, ticks))
+    await caller.hear_of(ticks[-1])
+    assert [at_ms for _, at_ms in stored(centre)] == sorted(tick.at_ms for tick in ticks)
