@@ -667,6 +667,19 @@ def test_while_no_aggregator_runs_silence_says_nothing(house: House) -> None:
     assert house.state(two, REPORTING).verdict.value == "down"
 
 
+def test_while_one_aggregator_follows_another_silence_says_nothing(house: House) -> None:
+    machine = SimulatedMachine("m-1")
+    one = house.register(machine)
+    house.listen_and_sweep(SETTLE_MS / 1000 + 5)
+    house.report(one, machine, seconds=5)
+    house.intake.listen()
+    house.intake = house.copy()  # the other one is lost with its streams
+    house.listen_and_sweep(40)
+    assert house.state(one, REPORTING).verdict.value == "unknown"
+    house.listen_and_sweep(SETTLE_MS / 1000 + 10)
+    assert house.state(one, REPORTING).verdict.value == "down"
+
+
 def test_silence_of_a_machine_that_is_not_judged_by_it_says_nothing(house: House, clock: FakeClock) -> None:
     machine = SimulatedMachine("m-1")
     one = house.register(machine)

@@ -69,6 +69,7 @@ class Sweep:
         self._policies = policies
         self._listeners = listeners
         self._heard_since_ms: dict[str, int] = {}
+        self._listener: dict[str, str | None] = {}
         """Since when somebody listens without a break, by kind."""
         self._holder = str(uuid4())
         self._round: tuple[int, int] | None = None
@@ -150,11 +151,14 @@ class Sweep:
 
     def _look_who_listens(self, conn: Connection, now_ms: int) -> None:
         for kind, lease in self._listeners.items():
-            until_ms = leases.until_ms(conn, lease)
-            if until_ms is None or until_ms < now_ms:
+            holder = leases.holder(conn, lease, now_ms=now_ms)
+            if holder is None:
                 self._heard_since_ms.pop(kind, None)
+            elif self._listener.get(kind) != holder:  # between the two there may have been nobody
+                self._heard_since_ms[kind] = now_ms
             else:
                 self._heard_since_ms.setdefault(kind, now_ms)
+            self._listener[kind] = holder
 
     def _as_heard(self, missed: Outcome, now_ms: int) -> Outcome:
         """Silence as it counts. Where nobody listened it is looked at again once somebody has done so for a while."""

@@ -31,9 +31,22 @@ def take(conn: Connection, name: str, holder: str, *, now_ms: int, for_ms: int) 
     return made.first() is not None
 
 
+def renew(conn: Connection, name: str, holder: str, *, now_ms: int, for_ms: int) -> bool:
+    """Renew the lease; False: somebody else has had it since we took it. One that ran out and that nobody took is ours
+    still."""
+    mine = leases.c.name == name, leases.c.holder == holder
+    return conn.execute(update(leases).where(*mine).values(until_ms=now_ms + for_ms)).rowcount > 0
+
+
 def until_ms(conn: Connection, name: str) -> int | None:
     """When the lease runs out, or ran out; None when nobody ever took it or it was given back."""
     return conn.execute(select(leases.c.until_ms).where(leases.c.name == name)).scalar()
+
+
+def holder(conn: Connection, name: str, *, now_ms: int) -> str | None:
+    """Whose the lease is; None: nobody's."""
+    held = leases.c.name == name, leases.c.until_ms >= now_ms
+    return conn.execute(select(leases.c.holder).where(*held)).scalar()
 
 
 def release(conn: Connection, name: str, holder: str) -> None:
