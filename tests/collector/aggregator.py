@@ -39,8 +39,8 @@ class Aggregator:
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    def start(self) -> None:
-        server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
+    def start(self, *options: tuple[str, int]) -> None:
+        server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0), *options])
         stream: grpc.RpcMethodHandler[pb.Report, pb.Receipt] = grpc.stream_stream_rpc_method_handler(
             self._stream, pb.Report.FromString, lambda receipt: receipt.SerializeToString()
         )

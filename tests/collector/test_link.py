@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import struct
+import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import grpc
@@ -16,11 +19,14 @@ import trustme
 from tests.collector.aggregator import Aggregator, acknowledge
 from tests.collector.conftest import Said
 from tests.running import free_port
-from tocsin.collector.link import Address, Link, Patience
+from tocsin.collector.link import _OPTIONS as link_options
+from tocsin.collector.link import PATIENCE, Address, Link, Patience
 from tocsin.collector.messages import hello, layout_bytes
 from tocsin.collector.spool import Spool
 from tocsin.collector.ticks import Form
+from tocsin.core.bands import LEAST_USUAL_SILENCE_S
 from tocsin.core.samples import Layout, Series
+from tocsin.services.aggregator.server import _OPTIONS as server_options
 from tocsin.v1 import collection_pb2 as pb
 
 SOON = Patience(ack_s=30.0, pauses_s=(0.02, 0.05, 0.1), refused_s=0.1, doubt_s=0.1)
@@ -194,6 +200,97 @@ async def test_an_aggregator_that_takes_and_acknowledges_nothing(
         assert "acknowledges nothing" in sender.link.reason
         aggregator.take = acknowledge
         await sender.empty()
+
+
+async def test_a_connection_that_is_ended_for_its_age_is_no_trouble(tmp_path: Path, said: Said) -> None:
+    ageing = Aggregator()
+    ageing.start(("grpc.max_connection_age_ms", 300), ("grpc.max_connection_age_grace_ms", 100))
+    async with sending(tmp_path, said, ageing.address, patience=SOON._replace(pauses_s=(60.0,))) as sender:
+        for hellos in range(1, 4):
+            sender.put(2)
+            await sender.empty()
+            await sender.until(lambda hellos=hellos: len(ageing.hellos) > hellos)
+        assert sender.link.is_up
+        assert not said.events
+        ageing.stop()
+    assert [one[1] for one in dict.fromkeys(ageing.arrived)] == list(range(1, 7))
+
+
+FREEZING = """
+import time
+from tests.collector.aggregator import Aggregator
+
+aggregator = Aggregator()
+aggregator.start()
+print(aggregator.port, flush=True)
+time.sleep(600)
+"""
+
+
+@contextmanager
+def another_process() -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """An aggregator, and its port."""
+    with subprocess.Popen([sys.executable, "-c", FREEZING], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process, int(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+@asynccontextmanager
+async def balancer(*ports: int) -> AsyncIterator[str]:
+    """An address behind which connections go to these ports in turn; in the end always to the last."""
+    left = list(ports)
+    flows: set[asyncio.Task[None]] = set()
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65_536):
+                writer.write(data)
+                await writer.drain()
+        except OSError:
+            pass
+        finally:
+            writer.close()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        port = left.pop(0) if len(left) > 1 else left[0]
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
+        flows.update(asyncio.create_task(copy(*pair)) for pair in ((reader, far_writer), (far_reader, writer)))
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    async with server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        for flow in flows:
+            flow.cancel()
+        await asyncio.gather(*flows, return_exceptions=True)
+
+
+async def test_an_aggregator_that_is_frozen_is_left_for_another(
+    tmp_path: Path, said: Said, aggregator: Aggregator
+) -> None:
+    with another_process() as (frozen, port):
+        async with (
+            balancer(port, aggregator.port) as address,
+            sending(tmp_path, said, address, patience=SOON._replace(ack_s=2.0)) as sender,
+        ):
+            sender.put(3)
+            await sender.empty()
+            frozen.send_signal(signal.SIGSTOP)
+            sender.put(3)
+            await sender.empty()
+    assert aggregator.arrived == [("boot", 4), ("boot", 5), ("boot", 6)]
+    assert "the aggregator answers again" in said.events
+
+
+def test_a_frozen_aggregator_is_left_before_the_machine_is_silent() -> None:
+    """The last tick was stored at 0; one comes every 5 s."""
+    options = dict(link_options)
+    asked_s, told_s = options["grpc.keepalive_time_ms"] / 1000, options["grpc.keepalive_timeout_ms"] / 1000
+    assert 5 + PATIENCE.ack_s + PATIENCE.pauses_s[0] < LEAST_USUAL_SILENCE_S
+    assert asked_s + told_s + PATIENCE.pauses_s[0] < LEAST_USUAL_SILENCE_S
+    assert asked_s * 1000 >= 2 * dict(server_options)["grpc.http2.min_ping_interval_without_data_ms"]
 
 
 async def test_a_tick_that_is_refused_for_good_is_given_up_alone(

@@ -30,8 +30,9 @@ FLUSH_S: Final = 3.0
 
 
 class Patience(NamedTuple):
-    ack_s: float = 30.0
-    """An aggregator that takes ticks and acknowledges none for so long hangs."""
+    ack_s: float = 8.0
+    """An aggregator that takes ticks and acknowledges none for so long hangs. The machine is silent 15 s after the last
+    tick that was stored; before that the next one is to be at another aggregator."""
     pauses_s: tuple[float, ...] = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
     """After the first failure, the second …; each is cut by up to a half, by chance."""
     refused_s: float = 60.0
@@ -51,12 +52,14 @@ _AT_ONCE_BYTES: Final = 256 << 10
 _LAYOUTS: Final = 16
 """Of one stream. With more of them a new stream begins."""
 _PATH: Final = "/tocsin.v1.Collection/Stream"
+_AGED: Final = "max connection age"
+"""In these words an aggregator ends a connection now and then, so that copies share the machines."""
 _PUSHBACK: Final = "grpc-retry-pushback-ms"
 _OPTIONS: Final = (
-    # An aggregator that stands still, or a firewall that forgot the connection, says nothing: asked every 20 s, found
-    # out after 10 s more.
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
+    # An aggregator that stands still, or a firewall that forgot the connection, says nothing: asked every 10 s, found
+    # out after 3 s more. Asking much more often, an aggregator ends the connection.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 3_000),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.min_reconnect_backoff_ms", 5_000),  # so long may one attempt take
     ("grpc.initial_reconnect_backoff_ms", 500),
@@ -273,7 +276,9 @@ class Link:
                 reason = f"it acknowledges nothing for {self._patience.ack_s:g} s"
                 raise _Ended(_Trouble.CUT_OFF, reason, needs_another_connection=True) from None
         except grpc.aio.AioRpcError as error:
-            raise _in_plain_words(error) from error
+            is_aged = error.code() is _Code.UNAVAILABLE and _AGED in (error.details() or "")
+            if not (is_aged and talk.is_heard):
+                raise _in_plain_words(error) from error
         else:
             if not talk.is_heard:
                 raise _Ended(_Trouble.FOREIGN, "it ended the stream without a word")

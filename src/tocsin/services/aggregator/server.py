@@ -37,13 +37,14 @@ _OPTIONS: Final = (
     ("grpc.max_concurrent_streams", 100),
     ("grpc.server_handshake_timeout_ms", 10_000),
     ("grpc.so_reuseport", 0),  # a taken port is to be said, not shared
-    # Workers ask every 10 s whether the connection is still there; and so do we, or dead ones would pile up.
+    # Workers and collectors ask every 10 s whether the connection is still there; and so do we, or dead ones would pile
+    # up.
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
-    # Now and then each worker connects anew, so that copies that were added later get their share.
+    # Now and then each worker and each collector connects anew, so that copies that were added later get their share.
     ("grpc.max_connection_age_ms", 1_800_000),
     ("grpc.max_connection_age_grace_ms", 30_000),
 )
