@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.server import ServerConnection, serve
 
 from tests.clocks import FakeClock
 from tests.edge import served
@@ -20,7 +21,7 @@ from tocsin.api import relay as api_relay
 from tocsin.api.context import Edge
 from tocsin.api.live import LiveView
 from tocsin.api.relay import Relay, gateway_address, pages
-from tocsin.edge import messages
+from tocsin.edge import messages, picture
 from tocsin.edge.fields import SAFE, Chosen
 from tocsin.edge.messages import LARGEST_BYTES
 from tocsin.lib.threads import TaskSet
@@ -69,6 +70,11 @@ class View:
 
     async def encoded(self) -> bytes:
         return json.dumps(self.whole).encode()
+
+    @property
+    def only(self) -> Watcher:
+        (watcher,) = self.watchers._all
+        return watcher
 
     async def tell(self, **changes: Any) -> None:
         await self.watchers.give(json.dumps({"type": "changes", **changes}).encode(), self.encoded)
@@ -225,6 +231,119 @@ async def test_it_says_that_nothing_has_changed_unless_nobody_knows(
             grown_s = await age_s()
         assert grown_s is not None
         assert grown_s > 3000
+
+
+async def test_a_target_that_was_removed_meanwhile_costs_no_message(address: str, view: View) -> None:
+    view.whole["targets"] = [target(1), target(99)]
+    async with browser(address) as guest, relaying(view, address, EVERYTHING):
+        while not (whole := await heard(guest, "initial"))["targets"]:
+            pass
+        assert [entry["id"] for entry in whole["targets"]] == [1]
+        await view.tell(targets=[target(99), target(2, "down")], machines=[machine(1)])
+        changes = await heard(guest, "changes")
+        assert [entry["id"] for entry in changes["targets"]] == [2]
+        assert [entry["id"] for entry in changes["machines"]] == [1]
+
+
+async def test_after_a_refusal_nothing_is_vouched_for_until_all_is_told_anew(
+    view: View, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The edge keeps what it had, which is not how things stand any more."""
+    monkeypatch.setattr(api_relay, "ALIVE_EVERY_S", 0.01)
+    monkeypatch.setattr(api_relay, "AFTER_REFUSAL_S", 0.2)
+    slept: list[float] = []
+    sleep = asyncio.sleep
+
+    async def noted(delay_s: float) -> None:
+        slept.append(delay_s)
+        await sleep(delay_s)
+
+    said_to_it: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    edge_end: list[ServerConnection] = []
+
+    async def edge(connection: ServerConnection) -> None:
+        edge_end.append(connection)
+        await connection.send(json.dumps({"type": "feed", "on": True}))
+        async for raw in connection:
+            said_to_it.put_nowait(json.loads(raw))
+
+    async with serve(edge, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        view.whole["machines"] = [machine(1)]
+        async with relaying(view, f"127.0.0.1:{port}"), asyncio.timeout(served.WITHIN_S):
+            assert (await said_to_it.get())["type"] == "initial"
+            assert (await said_to_it.get())["type"] == "ping"
+            monkeypatch.setattr(asyncio, "sleep", noted)
+            for _ in range(2):
+                await edge_end[0].send(json.dumps({"type": "refused", "reason": "no such verdict"}))
+            while not slept:
+                await sleep(0)
+            while not said_to_it.empty():  # what was under way
+                said_to_it.get_nowait()
+            view.whole["machines"] = [machine(1), machine(2)]
+            await view.tell(machines=[machine(2)])
+            first = await said_to_it.get()
+            assert first["type"] == "initial", "neither a ping nor changes"
+            assert [entry["id"] for entry in first["machines"]] == [1, 2]
+            assert (await said_to_it.get())["type"] == "ping"
+            await edge_end[0].send(json.dumps({"type": "refused", "reason": "again"}))
+            while len(slept) < 2:
+                await sleep(0)
+            assert slept == [0.2, 0.4], "patience grows"
+    assert capsys.readouterr().out.count("no such verdict") == 1
+
+
+async def test_who_is_behind_does_not_vouch(view: View, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_relay, "ALIVE_EVERY_S", 0.01)
+    clock = FakeClock()
+    async with served.relay(clock) as address, relaying(view, address):
+
+        async def age_s() -> float | None:
+            async with browser(address) as other:
+                found: float | None = (await said(other))["source"]["age_s"]
+            return found
+
+        while await age_s() is None:
+            pass
+        view.only.behind = True  # as after changes that did not fit
+        grown_s = None
+        for _ in range(60):  # one more word may be under way
+            clock.tick(60)
+            grown_s = await age_s()
+        assert grown_s is not None
+        assert grown_s > 3000
+        await view.tell()
+        while await age_s() != 0.0:
+            pass
+
+
+async def test_more_than_an_edge_can_show_are_left_out_and_counted(
+    address: str, view: View, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(api_relay, "MOST_MACHINES", 2)
+    monkeypatch.setattr(picture, "MOST_MACHINES", 2)
+    view.whole["machines"] = [machine(4), machine(3), machine(1), machine(2)]
+    async with browser(address) as guest, relaying(view, address):
+        whole = await with_machines(guest, 1, 2)
+        assert whole["machines_left_out"] == 2
+        await view.tell(machines=[machine(2, verdict="down"), machine(3), machine(5)])
+        changes = await heard(guest, "changes")
+        assert [entry["id"] for entry in changes["machines"]] == [2]
+        assert changes["machines_left_out"] == 3
+        await view.tell(machines=[machine(3)], machines_removed=[1, 5])
+        changes = await heard(guest, "changes")
+        assert (changes["machines"], changes["machines_removed"]) == ([], [1])
+        assert changes["machines_left_out"] == 2
+        await view.tell(machines=[machine(4)])
+        changes = await heard(guest, "changes")
+        assert [entry["id"] for entry in changes["machines"]] == [4]
+        assert changes["machines_left_out"] == 1
+        await view.tell(machines_removed=[3])
+        assert (await heard(guest, "changes"))["machines_left_out"] == 0
+    printed = capsys.readouterr().out
+    assert printed.count("the edge shows only a part") == 1
+    assert printed.count("the edge shows everything again") == 1
+    assert "refused" not in printed
 
 
 async def test_while_there_is_no_database_it_waits_and_then_goes_on(

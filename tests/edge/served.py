@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from tests.clocks import FakeClock
 from tocsin.edge.app import WEB_APP, create_app, server_config
 from tocsin.edge.settings import EdgeSettings
+from tocsin.main.listening import listen
 from tocsin.main.server import serving
 
 KEY: Final = "a-key-that-only-the-gateway-has"
@@ -24,11 +24,11 @@ WITHIN_S: Final = 20.0
 
 @asynccontextmanager
 async def relay(
-    clock: FakeClock, *, port: int = 0, public_url: str = "", web_dir: Path = WEB_APP
+    clock: FakeClock, *, host: str = "127.0.0.1", port: int = 0, public_url: str = "", web_dir: Path = WEB_APP
 ) -> AsyncIterator[str]:
-    """Its ``host:port``."""
+    """Its ``host:port`` for IPv4. With the host ``::`` it listens on both kinds of addresses."""
     app = create_app(EdgeSettings(key=KEY, public_url=public_url), clock=clock, web_dir=web_dir)
-    with socket.create_server(("127.0.0.1", port)) as listener:
+    with listen(host, port, "the test") as listener:
         async with serving(server_config(app), listener, lambda _: None, stop_s=5.0):
             yield f"127.0.0.1:{listener.getsockname()[1]}"
 

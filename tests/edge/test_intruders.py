@@ -247,6 +247,28 @@ async def test_behind_a_proxy_the_public_address_is_our_own_too(clock: FakeClock
             assert await closed(page) == 4403
 
 
+async def test_behind_a_proxy_that_says_nothing_of_tls_the_same_host_is_our_own(
+    address: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host, port = address.split(":")
+
+    def page_of(origin: str, asked: str = "status.example.org") -> websockets.connect:
+        return websockets.connect(f"ws://{asked}/ws", additional_headers={"Origin": origin}, host=host, port=int(port))
+
+    for origin in ("https://status.example.org", "http://status.example.org", "https://status.example.org:443"):
+        async with page_of(origin) as page:
+            assert (await said(page))["type"] == "initial"
+    for origin in ("https://status.example.org:8443", "https://example.org", "http://status.example.org.evil.example"):
+        async with page_of(origin) as page:
+            assert await closed(page) == 4403
+    async with page_of("https://status.example.org", asked="status.example.org:8080") as page:
+        assert await closed(page) == 4403, "a port that was asked for counts"
+    printed = capsys.readouterr().out
+    assert printed.count("TOCSIN_PUBLIC_URL") == 1, "said, and not as often as somebody likes"
+    assert "origin=https://status.example.org:8443" in printed
+    assert "host=status.example.org" in printed
+
+
 async def test_a_websocket_to_nowhere_is_refused(address: str) -> None:
     for path in ("/", "/ws/", "/gateway/", "/v1/snapshot"):
         with pytest.raises(websockets.InvalidStatus):

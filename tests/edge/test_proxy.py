@@ -19,6 +19,7 @@ from tests.edge.served import KEY, closed, machine, said, tell
 from tests.nginx import needs_nginx, nginx
 from tests.running import free_port
 from tocsin.edge import app as edge_app
+from tocsin.edge.guests import network_of
 
 CONFIGURATION: Final = Path(__file__).parents[2] / "deploy" / "edge" / "nginx.conf"
 
@@ -73,7 +74,6 @@ async def test_guests_keep_their_addresses(address: str, trusted: trustme.CA, mo
     context = ssl.create_default_context()
     trusted.configure_trust(context)
     seen: list[str] = []
-    network_of = edge_app.network_of
 
     def noted(connection: HTTPConnection) -> str:
         seen.append(f"{network_of(connection)} over {connection.url.scheme}")

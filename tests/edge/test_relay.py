@@ -115,6 +115,24 @@ async def test_a_page_that_is_missing_costs_the_whole(address: str) -> None:
         assert (await snapshot(address))["machines"] == [machine(9)]
 
 
+async def test_what_is_left_out_is_handed_on(address: str) -> None:
+    async with gateway(address) as source, browser(address) as guest:
+        await tell(source, type="initial", machines=[machine(1)], machines_left_out=3)
+        while (whole := await heard(guest, "initial"))["machines"] != [machine(1)]:
+            pass
+        assert (whole["machines_left_out"], "targets_left_out" in whole) == (3, False)
+        await tell(source, type="changes", machines=[machine(2)])
+        assert "machines_left_out" not in await heard(guest, "changes"), "as many as before"
+        await tell(source, type="changes", machines_left_out=2)
+        changes = await heard(guest, "changes")
+        assert (changes["machines"], changes["machines_left_out"]) == ([], 2)
+        assert (await snapshot(address))["machines_left_out"] == 2
+        await tell(source, type="initial", machines=[machine(1)])
+        assert "machines_left_out" not in await heard(guest, "initial")
+        await tell(source, type="changes", machines_left_out=-1)
+        assert "machines_left_out" in (await heard(source, "refused"))["reason"]
+
+
 # ── the source ────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -11,7 +11,6 @@ import hmac
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
@@ -28,9 +27,10 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 import tocsin
 from tocsin.edge import messages
-from tocsin.edge.door import GATEWAY, Door
+from tocsin.edge.door import GATEWAY, Door, Entrance
+from tocsin.edge.guests import Places, also_mapped, network_of
 from tocsin.edge.messages import Refused
-from tocsin.edge.relay import Feeder, Relay
+from tocsin.edge.relay import MOST_FEEDERS, MOST_WATCHERS, Feeder, Relay
 from tocsin.lib.clock import SYSTEM_CLOCK, Clock
 from tocsin.lib.log import get_logger
 from tocsin.lib.rates import RateLimit
@@ -55,6 +55,10 @@ REFUSED_PER_MINUTE: Final = 60
 """Messages that make no sense, of one gateway."""
 WORDS_PER_MINUTE: Final = 30
 """Of one browser, pings and all."""
+MOST_OF_A_GUEST: Final = 50
+"""Browsers watching from one network: an office behind one address has these, and one host cannot take every place."""
+MOST_CONNECTIONS: Final = MOST_WATCHERS + MOST_FEEDERS + MOST_STRANGERS + 512
+"""All that are open. WebSockets count and are never turned away here, so these many leave 512 for who asks once."""
 
 # Close codes of RFC 6455; those from 4000 are an application's own.
 WRONG_KEY: Final = 4001
@@ -109,16 +113,6 @@ class Lobby:
 
 def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
-
-
-def network_of(connection: HTTPConnection) -> str:
-    """What stands for one guest: an IPv4 address, or the /64 that an IPv6 guest has to himself."""
-    host = connection.client.host if connection.client else ""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return host
-    return host if address.version == 4 else str(ip_network((address, 64), strict=False))
 
 
 def _bearer(connection: HTTPConnection) -> str | None:
@@ -205,13 +199,19 @@ async def watch(websocket: WebSocket) -> None:
     relay: Relay = websocket.app.state.relay
     try:
         if _is_foreign(websocket):
+            _complain(websocket, "foreign", "a page of another address was refused: is TOCSIN_PUBLIC_URL missing?")
             raise _Refusal(NOT_ALLOWED, "another site's page may not listen")
-        with relay.watching() as watcher:
-            if watcher is None:
-                raise _Refusal(TOO_MANY, "too many are watching")
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(_send(websocket, relay, watcher))
-                tasks.create_task(_answer(websocket))
+        places: Places = websocket.app.state.places
+        with places.one_more(network_of(websocket)) as welcome:
+            if not welcome:
+                _complain(websocket, "many", "too many watch from one address: is it a proxy's (FORWARDED_ALLOW_IPS)?")
+                raise _Refusal(TOO_MANY, "too many are watching from there")
+            with relay.watching() as watcher:
+                if watcher is None:
+                    raise _Refusal(TOO_MANY, "too many are watching")
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(_send(websocket, relay, watcher))
+                    tasks.create_task(_answer(websocket))
     except* _Refusal as refusals:
         await _close(websocket, refusals)
     except* WebSocketDisconnect:
@@ -247,15 +247,28 @@ def _is_ping(raw: str | bytes) -> bool:
         return False  # nothing that is said here
 
 
+def _complain(websocket: WebSocket, about: str, words: str) -> None:
+    """Once a minute at most: whoever it is can come as often as he likes."""
+    complaints: RateLimit = websocket.app.state.complaints
+    if not complaints.wait_s(about, now_s=_now_s()):
+        headers = websocket.headers
+        said = {name: headers.get(name, "")[:200] for name in ("origin", "host")}
+        log.warning(words, address=network_of(websocket), **said)
+
+
 def _is_foreign(connection: HTTPConnection) -> bool:
-    """Sent by a page of another site, by its Origin. Programs have none."""
+    """Sent by a page of another site, by its Origin. Programs have none.
+
+    A host that was asked for without a port is at its scheme's own, and which scheme that is only the Origin knows
+    where a proxy ends TLS and does not say so.
+    """
     origin = connection.headers.get("origin")
     if origin is None:
         return False
     settings_url: str = connection.app.state.public_url
-    own = {_place(f"//{connection.headers.get('host', '')}", connection.url.scheme), _place(settings_url, "")}
+    host = f"//{connection.headers.get('host', '')}"
     found = _place(origin, "")
-    return found is None or found not in own
+    return found is None or found not in {_place(host, "http"), _place(host, "https"), _place(settings_url, "")}
 
 
 def _place(url: str, scheme: str) -> tuple[str, int] | None:
@@ -354,6 +367,8 @@ def create_app(settings: _Chosen, *, clock: Clock = SYSTEM_CLOCK, web_dir: Path 
         lifespan=_lifespan(clock),
     )
     app.state.lobby = Lobby(settings.key)
+    app.state.places = Places(MOST_OF_A_GUEST)
+    app.state.complaints = RateLimit(1)
     app.state.public_url = settings.public_url
     app.state.files = StaticFiles(web_dir)
     app.add_middleware(SecurityHeaders)
@@ -371,13 +386,17 @@ def _lifespan(clock: Clock) -> Callable[[Starlette], Any]:
 
 
 def server_config(app: Starlette) -> uvicorn.Config:
-    return uvicorn.Config(
+    config = uvicorn.Config(
         app,
+        http=Entrance,
         ws=Door,
         # A thousand browsers get the same kilobyte: to pack it for each costs more than to send it.
         ws_per_message_deflate=False,
         log_config=None,
         access_log=False,
         server_header=False,
+        limit_concurrency=MOST_CONNECTIONS,
         timeout_graceful_shutdown=1,
     )
+    config.forwarded_allow_ips = also_mapped(config.forwarded_allow_ips)
+    return config

@@ -18,6 +18,7 @@ LARGEST_BYTES: Final = 65_536
 """One message of a gateway; what is more is sent in several."""
 
 Id: TypeAlias = Annotated[int, Meta(ge=1, le=2**53 - 1)]
+Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 Text: TypeAlias = Annotated[str, Meta(max_length=LONGEST_TEXT)]
 Moment: TypeAlias = Annotated[datetime, Meta(tz=True)]
 Verdict: TypeAlias = Literal["up", "degraded", "down", "unknown"]
@@ -67,12 +68,15 @@ class Target(Struct):
 
 class Body(Struct):
     """The removed are ids; ``removed`` are targets. An ``initial`` that is large comes as pages, counted from 0: with
-    ``more`` it goes on in the next message."""
+    ``more`` it goes on in the next message. ``…_left_out`` is how many there are beside those that the gateway tells;
+    its last page counts."""
 
     machines: list[Machine] = []
     machines_removed: list[Id] = []
     targets: list[Target] = []
     removed: list[Id] = []
+    machines_left_out: Count | UnsetType = UNSET
+    targets_left_out: Count | UnsetType = UNSET
     page: Annotated[int, Meta(ge=0)] = 0
     more: bool = False
 

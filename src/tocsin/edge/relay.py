@@ -11,13 +11,13 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from tocsin.edge import messages
 from tocsin.edge.messages import Body, Refused
-from tocsin.edge.picture import Moved, Picture, bounded
+from tocsin.edge.picture import LeftOut, Moved, Picture, bounded
 from tocsin.lib.clock import Clock
 from tocsin.lib.log import get_logger
 from tocsin.lib.threads import TaskSet
@@ -33,6 +33,18 @@ TELL_EVERY_S: Final = 5.0
 """How often watchers are told how old it all is, though nothing changed."""
 LOOK_EVERY_S: Final = 1.0
 _encode = msgspec.json.Encoder().encode
+
+
+class _Made(NamedTuple):
+    entries: tuple[msgspec.Raw, msgspec.Raw]
+    known: tuple[bool, int | None]
+    """Whether there is a gateway, and when it last vouched."""
+    at_ms: int
+    raw: bytes
+
+    def is_fresh(self, now_ms: int) -> bool:
+        """Readers set their clocks by it."""
+        return 0 <= now_ms - self.at_ms < 1000
 
 
 class Feeder:
@@ -67,6 +79,8 @@ class Relay:
         """When what is here was last known to be right; None: there was never anything."""
         self._entries: tuple[msgspec.Raw, msgspec.Raw] | None = None
         """Machines and targets as a new watcher is sent them; None: they have changed since."""
+        self._made: dict[str, _Made] = {}
+        """Whole answers by their type, which those who come together are given alike."""
         self._news = asyncio.Event()
         """Whether there is a source has changed."""
 
@@ -173,15 +187,22 @@ class Relay:
         return {"connected": bool(self._feeders), "seen_at": moment(self._seen_ms), "age_s": age_ms / 1000}
 
     def snapshot(self) -> bytes:
-        """How everything stands, as JSON."""
-        machines, targets = self._encoded()
-        return _encode({"at": self._now(), "source": self.source, "machines": machines, "targets": targets})
+        """How everything stands, as JSON. What was made less than a second ago is given again, if it is still so."""
+        return self._as_known("")
 
     def _whole(self) -> bytes:
-        machines, targets = self._encoded()
-        return _encode(
-            {"type": "initial", "at": self._now(), "source": self.source, "machines": machines, "targets": targets}
-        )
+        return self._as_known("initial")
+
+    def _as_known(self, kind: str) -> bytes:
+        """With this ``type``, if any."""
+        entries, now_ms, known = self._encoded(), self._clock.now_ms(), (bool(self._feeders), self._seen_ms)
+        made = self._made.get(kind)
+        if made is None or made.entries is not entries or made.known != known or not made.is_fresh(now_ms):
+            machines, targets = entries
+            message = {"at": moment(now_ms), "source": self.source, "machines": machines, "targets": targets}
+            raw = _encode({**({"type": kind} if kind else {}), **message, **self._picture.left_out.words()})
+            made = self._made[kind] = _Made(entries, known, now_ms, raw)
+        return made.raw
 
     async def _fresh(self) -> bytes:
         return self._whole()
@@ -195,7 +216,10 @@ class Relay:
         return self._entries
 
     def _changes(self, moved: Moved) -> bytes:
-        return _encode({"type": "changes", "at": self._now(), **moved._asdict()})
+        told = moved._asdict()
+        left_out: LeftOut | None = told.pop("left_out")
+        counts = {} if left_out is None else {f"{name}_left_out": n for name, n in left_out._asdict().items()}
+        return _encode({"type": "changes", "at": self._now(), **told, **counts})
 
     def _now(self) -> str:
         return moment(self._clock.now_ms())

@@ -48,8 +48,9 @@ class Watchers:
         for watcher in list(self._all):
             if watcher.behind:
                 if watcher.messages.empty():
+                    fresh = await whole()
                     watcher.behind = False
-                    watcher.messages.put_nowait(await whole())
+                    watcher.messages.put_nowait(fresh)
             elif message is not None:
                 try:
                     watcher.messages.put_nowait(message)
