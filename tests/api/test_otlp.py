@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 import random
+import zlib
 from collections.abc import AsyncIterator
 
 import httpx
@@ -20,7 +21,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 
 from tests.api.conftest import NOW_MS, PASSWORD, Asking, Client, Keys, bearing
 from tests.otlp.hostmetrics import Host, metrics
-from tocsin.api.otlp import LARGEST_JSON_BYTES
+from tocsin.api.otlp import LARGEST_JSON_BYTES, MOST_MEMBERS
 from tocsin.otlp import door
 from tocsin.store import machines
 from tocsin.store.engine import Store, StoreUnavailable
@@ -184,6 +185,33 @@ async def test_json_that_is_no_export_is_bad_data(sender: Client, body: bytes, s
 async def test_what_is_no_gzip_is_bad_data(sender: Client, body: bytes, store: Store) -> None:
     assert "gzip" in refused(await sent(sender, body, PROTOBUF, GZIP), 400).message
     assert stored(store) == []
+
+
+async def test_a_gzip_of_very_many_members_is_not_read_to_its_end(
+    sender: Client, monkeypatch: pytest.MonkeyPatch, store: Store
+) -> None:
+    """Each would be a copy of all that follows it."""
+    opened = 0
+
+    class Counted:
+        error = zlib.error
+
+        @staticmethod
+        def decompressobj(wbits: int) -> object:
+            nonlocal opened
+            opened += 1
+            assert opened <= MOST_MEMBERS, "it is read on"
+            return zlib.decompressobj(wbits=wbits)
+
+    member = gzip.compress(b"")
+    monkeypatch.setattr("tocsin.api.otlp.zlib", Counted)
+    answer = await sent(sender, member * (door.LARGEST_BYTES // len(member)), PROTOBUF, GZIP)
+    assert "gzip" in refused(answer, 400).message
+    assert opened == MOST_MEMBERS
+    opened = 0
+    pieces = [BODY[:5], BODY[5:], *[b""] * (MOST_MEMBERS - 2)]
+    answered(await sent(sender, b"".join(map(gzip.compress, pieces)), PROTOBUF, GZIP))
+    assert stored(store) == [("web-1", 1)]
 
 
 async def test_other_forms_are_not_taken(sender: Client) -> None:

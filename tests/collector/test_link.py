@@ -8,8 +8,9 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sized
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -202,14 +203,19 @@ async def test_an_aggregator_that_takes_and_acknowledges_nothing(
         await sender.empty()
 
 
+def reached(several: Sized, number: int) -> bool:
+    return len(several) >= number
+
+
 async def test_a_connection_that_is_ended_for_its_age_is_no_trouble(tmp_path: Path, said: Said) -> None:
     ageing = Aggregator()
     ageing.start(("grpc.max_connection_age_ms", 300), ("grpc.max_connection_age_grace_ms", 100))
     async with sending(tmp_path, said, ageing.address, patience=SOON._replace(pauses_s=(60.0,))) as sender:
-        for hellos in range(1, 4):
+        for _ in range(3):
             sender.put(2)
             await sender.empty()
-            await sender.until(lambda hellos=hellos: len(ageing.hellos) > hellos)
+            more = len(ageing.hellos) + 1
+            await sender.until(partial(reached, ageing.hellos, more))
         assert sender.link.is_up
         assert not said.events
         ageing.stop()

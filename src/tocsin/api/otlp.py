@@ -38,6 +38,8 @@ PROTOBUF: Final = "application/x-protobuf"
 JSON: Final = "application/json"
 LARGEST_JSON_BYTES: Final = 4 << 20
 """JSON takes much longer to read."""
+MOST_MEMBERS: Final = 16
+"""Of a gzip; nobody sends more than one, and each is a copy of what follows it."""
 
 # https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto
 _CODES: Final = {400: 3, 401: 16, 403: 7, 413: 8, 415: 3, 429: 8, 500: 13, 503: 14}
@@ -115,7 +117,11 @@ async def _body(request: Request, largest: int) -> bytes:
 
 def _unpacked(packed: bytes, largest: int) -> bytes:
     found = bytearray()
+    members = 0
     while packed:
+        members += 1
+        if members > MOST_MEMBERS:
+            raise Unreadable(f"the body is a gzip of more than {MOST_MEMBERS} members")
         member = zlib.decompressobj(wbits=31)
         try:
             found += member.decompress(packed, largest + 1 - len(found))
