@@ -183,6 +183,24 @@ def test_sent_again_in_any_cut_nothing_changes(house: House, clock: FakeClock) -
     assert (now.seq, now.at_ms) == (20, now_ms + 20_000)
 
 
+def test_a_machine_that_was_put_back_to_a_snapshot_goes_on(house: House, clock: FakeClock) -> None:
+    """Its memory, and with it the numbers of its ticks, are as they were an hour ago; its clock is right again."""
+    one = house.register(SimulatedMachine("m-1"))
+    begin_ms = clock.now_ms() - HOUR_MS
+    house.intake.write([small(house, one, n, begin_ms + 5000 * n, 10.0 * n) for n in range(1, 721)])
+    clock.tick(300)
+    now_ms = clock.now_ms()
+    again = [small(house, one, n, begin_ms + 5000 * n, 10.0 * n) for n in (9, 10)]  # not acknowledged at the time
+    again += [small(house, one, n, now_ms + 5000 * (n - 11), 10.0 * n) for n in (11, 12, 13)]
+    assert house.intake.write(again) == {(one, "boot"): 13}
+    assert house.number_stored() == 723
+    assert house.copy().write([small(house, one, 14, now_ms + 15_000, 140)]) == {(one, "boot"): 14}
+    assert house.intake.write(again) == {(one, "boot"): 14}, "what is sent again changes nothing as before"
+    assert house.number_stored() == 724
+    (now,) = house.now(one)
+    assert (now.seq, now.at_ms) == (14, now_ms + 15_000)
+
+
 def test_a_copy_goes_on_where_the_other_ended_and_each_hears_of_the_others_ticks(
     house: House, clock: FakeClock
 ) -> None:

@@ -18,6 +18,7 @@ from tocsin.intake.memory import LOOK_MS, Machine, Memory, Plan, Plans, forget_n
 from tocsin.intake.sense import AHEAD_MS, DAY_MS, MOST_SERIES_OF_MACHINE, OLDEST_MS, cleaned
 from tocsin.lib import metrics
 from tocsin.lib.clock import Clock
+from tocsin.lib.log import get_logger
 from tocsin.pipeline import Pipeline
 from tocsin.store import leases, machines, samples
 from tocsin.store.engine import Store
@@ -26,6 +27,10 @@ from tocsin.store.machines import MachineRow
 LISTENING: Final = "intake"
 """The lease of whoever takes samples: while nobody does, silence says nothing about machines."""
 LISTENING_MS: Final = 10_000
+REWOUND_MS: Final = 60_000
+"""A tick with an old number that is so much newer than the last one is no repetition."""
+
+log = get_logger("intake")
 
 
 class Intake:
@@ -139,6 +144,7 @@ class Intake:
             unnumbered = {tick.machine_id for tick in arrived if not tick.boot_id}
             newest_seqs = machines.newest_seqs(conn, unnumbered) if unnumbered else {}
             self._memory.reread_moved(conn, known, stored, newest_seqs)
+            _rewind(conn, arrived, known, stored)
             groups, acked = _sorted_out(arrived, plans, known, stored, batch, now_ms)
             for plan, several in groups.items():
                 batch.take(plan, several)
@@ -207,6 +213,32 @@ def _sorted_out(
         group.ticks.append(tick)
         group.at_ms.append(at_ms - machine.correction_ms)
     return {plan: list(several.values()) for plan, several in groups.items()}, acked
+
+
+def _rewind(
+    conn: Connection,
+    arrived: Sequence[Arrived],
+    known: Mapping[int, Machine],
+    stored: dict[tuple[int, str], int],
+) -> None:
+    """A boot whose numbers went back while its clock went on: a virtual machine that was put back to a snapshot of its
+    memory. Its numbers begin anew with the first of those ticks."""
+    doubtful: dict[tuple[int, str], list[Arrived]] = defaultdict(list)
+    for tick in arrived:
+        key = tick.machine_id, tick.boot_id
+        if tick.boot_id and tick.seq <= stored.get(key, -1) and tick.machine_id in known:
+            doubtful[key].append(tick)
+    for (machine_id, boot_id), ticks in doubtful.items():
+        machine = known[machine_id]
+        for tick in ticks:
+            before_ms = tick.at_ms - machine.correction_ms - REWOUND_MS
+            if machines.rewind(conn, machine_id, boot_id, before_ms=before_ms):
+                stored[machine_id, boot_id] = tick.seq - 1
+                for newest in machine.newest.values():
+                    if newest.boot_id == boot_id:
+                        newest.seq = -1
+                log.warning("a machine was put back to a snapshot", machine=machine.row.name, boot_id=boot_id)
+                break
 
 
 def _boot_rows(

@@ -251,6 +251,18 @@ def write_boots(conn: Connection, rows: Sequence[tuple[int, str, int, int]]) -> 
     fast.upsert_many(conn, tables.machine_boots, columns, ordered, only_if="excluded.seq > machine_boots.seq")
 
 
+def rewind(conn: Connection, machine_id: int, boot_id: str, *, before_ms: int) -> bool:
+    """Begin the numbers of a boot anew if its last tick is from before that; yields whether it was."""
+    own = _BOOTS.machine_id == machine_id, _BOOTS.boot_id == boot_id
+    if not conn.execute(tables.machine_boots.delete().where(*own, _BOOTS.at_ms < before_ms)).rowcount:
+        return False
+    newest = tables.machine_now.c
+    conn.execute(
+        update(tables.machine_now).where(newest.machine_id == machine_id, newest.boot_id == boot_id).values(seq=-1)
+    )
+    return True
+
+
 # ── as they are looked at ─────────────────────────────────────────────────────────────────────────────
 
 
