@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import threading
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -155,6 +156,46 @@ async def test_a_machine_that_falls_silent_is_told(
         (transition,) = change["transitions"]
         assert (transition["target"], transition["machine"]) == (None, {"id": number, "name": "u1"})
         assert (transition["rule"], transition["to"]) == ("reporting", "down")
+
+
+async def test_what_is_told_while_all_machines_are_read_is_not_taken_back(
+    address: str,
+    keys: Keys,
+    reporters: Reporters,
+    pipeline: Pipeline,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = reporters.add("u1")
+    reporters.report(one)
+    read, asked, told = live._read_machines, threading.Event(), threading.Event()
+
+    def slowly(context: ApiContext, began_s: float, before: Any) -> Any:
+        found = read(context, began_s, before)
+        if before is None and not told.is_set():
+            asked.set()
+            told.wait(20)
+        return found
+
+    async with watching(address, keys.read) as browser:
+        await said(browser)
+        monkeypatch.setattr(live, "WHOLE_EVERY_S", 0.0)
+        monkeypatch.setattr(live, "_read_machines", slowly)
+        reporters.report(one)
+        assert await asyncio.to_thread(asked.wait, 20)
+        clock.tick(60)
+        key = StateKey(Subject(MACHINE, one), REPORTING, HEADLINE)
+        pipeline.write([Entry(Outcome(key, clock.now_ms(), Result.FAILED, None, "no sample", None), Policy(1))])
+        await until(browser, lambda message: [each["verdict"] for each in message["machines"]] == ["down"])
+        monkeypatch.setattr(live, "WHOLE_EVERY_S", 1000.0)
+        told.set()
+        reporters.add("u2")
+        pipeline._bus.ring("machines")
+        verdicts: list[str] = []
+        while "u2" not in verdicts:
+            told_now = (await said(browser))["machines"]
+            verdicts += [each["verdict"] if each["id"] == one else "u2" for each in told_now]
+        assert set(verdicts) <= {"down", "u2"}
 
 
 async def test_a_transition_of_a_machine_is_none_of_a_target_with_its_number(

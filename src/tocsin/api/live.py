@@ -134,6 +134,8 @@ class LiveView:
         self._machines = MachinePicture()
         self._briefs: dict[int, msgspec.Raw] = {}
         """Every machine as watchers are told of it."""
+        self._meanwhile: dict[StateKey, Current] = {}
+        """What was handed round of machines since the database was asked for them."""
         self._marks = _Marks(_NOTHING, _NOTHING)
         self._machines_read_s = 0.0
         self._machine_pace_s = MACHINES_AT_MOST_EVERY_S
@@ -249,7 +251,7 @@ class LiveView:
             transitions: list[dict[str, Any]] = []
             if look is not None:
                 moved = moved.then(self._take_over(look, _now_s()))
-                machines_moved = machines_moved.then(self._machines.merge(look.machine_states))
+                machines_moved = machines_moved.then(self._merge_machines(look.machine_states))
                 transitions = look.transitions
             await self._give(moved, machines_moved, transitions)
         if failed is not None:
@@ -262,11 +264,12 @@ class LiveView:
             return
         period, now_s = self._period, _now_s()
         before = None if now_s - self._machines_read_s >= WHOLE_EVERY_S else self._marks
+        self._meanwhile = {}
         found = await run_in_threadpool(_read_machines, self._context, now_s, before)
         async with self._lock:
             if period == self._period:
                 moved = self._take_over_machines(found, _now_s())
-                await self._give(NOT_MOVED, moved, [])
+                await self._give(NOT_MOVED, moved.then(self._machines.merge(self._meanwhile)), [])
 
     # ── when the database is asked ────────────────────────────────────────────────────────────────
 
@@ -307,7 +310,12 @@ class LiveView:
         moved = self._picture.merge(states)
         if moved.changed:
             self._encoded = None
-        return moved, self._machines.merge(states)
+        return moved, self._merge_machines(states)
+
+    def _merge_machines(self, states: Mapping[StateKey, Current]) -> Moved:
+        """What comes while the database is asked is newer than its answer."""
+        self._meanwhile.update((key, state) for key, state in states.items() if key.subject.kind == MACHINE)
+        return self._machines.merge(states)
 
     def _take_over_machines(self, found: _MachineLook, now_s: float) -> Moved:
         self._marks = found.marks
