@@ -309,6 +309,48 @@ def test_two_services_on_a_host_are_told_apart_and_the_hosts_own_metrics_are_not
     assert counts(refused) == {why.TWICE: 1}
 
 
+def test_containers_of_a_host_are_told_apart_and_its_own_metrics_are_not() -> None:
+    def said(**container: str) -> ExportMetricsServiceRequest:
+        used = [
+            gauge(name, point()) for name in ("container.memory.usage", "process.count", "system.uptime", "hw.power")
+        ]
+        return export(*used, host__name="web", **container)
+
+    tick, refused = only(
+        merged(
+            said(k8s__namespace__name="shop", k8s__pod__name="db-0", k8s__pod__uid="1"),
+            said(k8s__namespace__name="shop", k8s__pod__name="db-0", k8s__container__name="pg", container__id="2"),
+            said(k8s__namespace__name="mail", k8s__pod__uid="3"),
+            said(container__name="cache", container__id="4"),
+            said(container__id="5", container__image__name="redis"),
+        )
+    )
+    of = "container.memory.usage"
+    assert set(by_label(tick)) == {
+        f"{of}{{k8s.namespace.name=shop,k8s.pod.name=db-0}}",
+        f"{of}{{k8s.container.name=pg,k8s.namespace.name=shop,k8s.pod.name=db-0}}",
+        f"{of}{{k8s.namespace.name=mail,k8s.pod.uid=3}}",
+        f"{of}{{container.name=cache}}",
+        f"{of}{{container.id=5}}",
+        "hw.power",
+        "process.count",
+        "system.uptime",
+    }
+    assert counts(refused) == {why.TWICE: 12}
+
+
+def test_copies_of_a_service_in_pods_of_one_host_are_told_apart() -> None:
+    def said(pod: str) -> ExportMetricsServiceRequest:
+        return export(gauge("process.cpu.load", point()), host__name="web", service__name="s", k8s__pod__name=pod)
+
+    tick, refused = only(merged(said("s-1"), said("s-2")))
+    assert set(by_label(tick)) == {
+        "process.cpu.load{k8s.pod.name=s-1,service.name=s}",
+        "process.cpu.load{k8s.pod.name=s-2,service.name=s}",
+    }
+    assert not refused.total
+
+
 def test_of_single_processes_nothing_is_kept() -> None:
     _, told, refused = read(export(total("process.cpu.time", point()), host__name="web", process__pid="7"))
     assert not told

@@ -51,6 +51,14 @@ _OF_A_HOST: Final = ("host.", "os.", "cloud.", "k8s.node.", "k8s.cluster.", "dep
 """Facts of a machine that several resources speak of."""
 _HOSTS_OWN: Final = ("system.", "hw.")
 """Metrics that a host has once, whoever measures them."""
+_OF_A_SERVICE: Final = (("service.name",), ("service.instance.id",))
+_OF_A_CONTAINER: Final = (
+    ("k8s.namespace.name",),
+    ("k8s.pod.name", "k8s.pod.uid"),
+    ("k8s.container.name", "container.name", "container.id"),
+)
+"""What tells the series of one from those of another on the same machine; of several the first that is there. Names
+stay when a container is made anew, and its series with them."""
 _COLLECTOR: Final = "hostmetricsreceiver"
 _MODES: Final = frozenset({CPU_MODE} | {key for key, one in KNOWN[CPU_TIME].attributes.items() if one.name == CPU_MODE})
 
@@ -207,13 +215,14 @@ class _Person(NamedTuple):
     who: Who | None
     marks: Mapping[str, str]
     """Attributes that tell its series from those of others on the machine."""
+    is_service: bool
     is_process: bool
 
     @staticmethod
     def of(attributes: Mapping[str, str]) -> _Person:
         by = next((key for key in _IDENTITIES if _is_identity(attributes.get(key, ""))), None)
         if by is None:
-            return _Person(None, {}, False)
+            return _Person(None, {}, False, False)
         uid = attributes[by].strip()
         alone = by == "service.instance.id"
         name = next((attributes[key] for key in ("host.name", "service.name") if attributes.get(key)), uid)
@@ -232,9 +241,15 @@ class _Person(NamedTuple):
         )
         service = "service.name" in attributes
         marks: dict[str, str] = {}
-        if service and not alone:
-            marks = {key: attributes[key] for key in ("service.name", "service.instance.id") if attributes.get(key)}
-        return _Person(who, marks, "process.pid" in attributes and not service)
+        if not alone:
+            for keys in (*(_OF_A_SERVICE if service else ()), *_OF_A_CONTAINER):
+                marks.update([(key, attributes[key][:LONGEST_VALUE]) for key in keys if attributes.get(key)][:1])
+        return _Person(who, marks, service, "process.pid" in attributes and not service)
+
+    def marks_of(self, name: str) -> tuple[tuple[str, str], ...]:
+        """Of a metric; what the host has once has none."""
+        is_hosts_own = name.startswith(_HOSTS_OWN) or (name.startswith("process.") and not self.is_service)
+        return () if is_hosts_own else tuple(self.marks.items())
 
 
 def _is_identity(text: str) -> bool:
@@ -274,7 +289,7 @@ class _Reading:
         delta = (
             kind == "sum" and metric.sum.aggregation_temporality == AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
         )
-        marks = () if metric.name.startswith(_HOSTS_OWN) else tuple(person.marks.items())
+        marks = person.marks_of(metric.name)
         own = self._points.setdefault(who.uid, [])
         places = self._places.setdefault(who.uid, [])
         for point in points:
