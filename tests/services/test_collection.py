@@ -17,6 +17,7 @@ from sqlalchemy import select
 
 from tests.machines import METHOD, USUAL, SimulatedMachine, channel_to, metadata_of, send, usual_layout
 from tests.services.far import Centre
+from tocsin import wire
 from tocsin.catalog import access
 from tocsin.core.bands import CPU
 from tocsin.core.outcome import HEADLINE, Subject
@@ -681,3 +682,16 @@ async def test_what_the_aggregator_took_long_for_is_no_fault_of_a_clock(
     await caller.say(machine.hello(), machine.layout_report(), *map(ticked, ticks))
     await caller.hear_of(ticks[-1])
     assert [at_ms for _, at_ms in stored(centre)] == sorted(tick.at_ms for tick in ticks)
+
+
+async def test_a_message_larger_than_any_is_not_taken_and_the_others_go_on(
+    centre: Centre, channel: grpc.aio.Channel, caller: Caller
+) -> None:
+    machine, other = SimulatedMachine("m-1"), SimulatedMachine("m-2")
+    await caller.say(machine.hello(), machine.layout_report())
+    await caller.say(b"\x00" * (wire.LARGEST_MESSAGE_BYTES + 1))
+    assert (await caller.refused())[0] is Code.RESOURCE_EXHAUSTED
+    tick = other.tick()
+    second = Caller(channel, centre.key)
+    await second.say(other.hello(), other.layout_report(), ticked(tick))
+    await second.hear_of(tick)
