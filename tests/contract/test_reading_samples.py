@@ -38,6 +38,7 @@ from tocsin.store.samples import Tick
 from tocsin.store.sealing import Kept
 
 WEEK_MS = 7 * DAY_MS
+PAST_MS = NOW_MS % HOUR_MS
 
 
 @pytest.mark.parametrize(
@@ -46,9 +47,13 @@ WEEK_MS = 7 * DAY_MS
         (HOUR_MS, HOUR_MS, None, "ticks", 5_000),  # as they are
         (3 * HOUR_MS, 3 * HOUR_MS, None, "ticks", 10_000),
         (DAY_MS, DAY_MS, None, "minutes", MINUTE_MS),
-        (DAY_MS + 1, HOUR_MS, None, "minutes", MINUTE_MS),  # single ticks are not kept for all of it
+        (DAY_MS + 17, HOUR_MS, None, "ticks", 5_000),  # hours are kept whole
+        (DAY_MS + PAST_MS, HOUR_MS, None, "ticks", 5_000),
+        (DAY_MS + PAST_MS + 1, HOUR_MS, None, "minutes", MINUTE_MS),  # single ticks are not kept for all of it
         (WEEK_MS, WEEK_MS, None, "minutes", 10 * MINUTE_MS),
-        (WEEK_MS + 1, DAY_MS, None, "hours", HOUR_MS),
+        (WEEK_MS + 17, WEEK_MS, 10 * MINUTE_MS, "minutes", 10 * MINUTE_MS),  # "a week ago", as a browser asks
+        (WEEK_MS + PAST_MS, DAY_MS, None, "minutes", MINUTE_MS),
+        (WEEK_MS + PAST_MS + 1, DAY_MS, None, "hours", HOUR_MS),
         (90 * DAY_MS, 90 * DAY_MS, None, "hours", 2 * HOUR_MS),
         (4000 * DAY_MS, 4000 * DAY_MS, None, "hours", 5 * DAY_MS),
         (HOUR_MS, HOUR_MS, 1_000, "ticks", 2_000),  # it would be too many
@@ -76,6 +81,28 @@ def test_it_comes_from_the_finest_that_is_kept_and_not_too_much(
         assert (found.at_ms % step_ms == 0).all()
         assert (np.diff(found.at_ms) == step_ms).all()
         assert found.at_ms[0] <= NOW_MS - back_ms < found.at_ms[0] + step_ms
+
+
+@pytest.mark.parametrize("past_ms", [0, 1, PAST_MS, HOUR_MS - 1])
+def test_what_is_read_from_is_what_retention_has_left(store: Store, past_ms: int) -> None:
+    """At any minute of an hour, asked for from as far back as it is kept and, on its way, a little further."""
+    now_ms = HOUR + past_ms
+    register(store, "a")
+    ids = layout_ids(store)
+    vector = np.array([1, 2], "<f4").tobytes()
+    insert(store, [Tick(1, at_ms, ids[0], vector) for at_ms in range(HOUR - DAY_MS, HOUR, 5 * MINUTE_MS)])
+    kept = Kept(ticks_ms=3 * HOUR_MS, minutes_ms=7 * HOUR_MS)
+    seal(store, HOUR + HOUR_MS, kept)
+    for _ in keeper.trim_samples(store, kept, now_ms):
+        pass
+    for tier, length_ms in (("ticks", kept.ticks_ms), ("minutes", kept.minutes_ms)):
+        oldest_ms = (now_ms - length_ms) // HOUR_MS * HOUR_MS
+        for from_ms in {oldest_ms, max(oldest_ms, now_ms - length_ms - 17), now_ms - length_ms}:
+            found = read(store, 1, from_ms, HOUR, None if tier == "ticks" else MINUTE_MS, kept=kept, now_ms=now_ms)
+            first_ms = found.at_ms[found.count[0] > 0][0]
+            assert (found.tier, first_ms - from_ms < 5 * MINUTE_MS) == (tier, True)
+        coarser = read(store, 1, oldest_ms - 1, HOUR, kept=kept, now_ms=now_ms)
+        assert coarser.tier != tier
 
 
 def test_more_ticks_than_expected_are_put_into_steps(store: Store) -> None:

@@ -156,14 +156,12 @@ def read(
     """
     every_ms = _every_ms(conn, machine_id)
     length_ms = to_ms - from_ms
-    tier = _finest(from_ms, now_ms, kept)
-    if tier != "ticks":
-        tier = _put_back(conn, machine_id, from_ms, to_ms, now_ms, tier)
-    if step_ms is None and tier == "ticks" and length_ms <= most * every_ms:
-        single = _as_they_are(_read(conn, machine_id, names, from_ms, to_ms, tier, 1), every_ms)
+    there = _tiers_of(conn, machine_id, from_ms, to_ms, now_ms, kept)
+    if step_ms is None and there[0] == "ticks" and length_ms <= most * every_ms:
+        single = _as_they_are(_read(conn, machine_id, names, from_ms, to_ms, "ticks", 1), every_ms)
         if len(single.at_ms) <= most:
             return single
-    step_ms, tier = _step(length_ms, step_ms, tier, every_ms, most)
+    step_ms, tier = _step(length_ms, step_ms, there, every_ms, most)
     begin_ms, end_ms = from_ms // step_ms * step_ms, -(-to_ms // step_ms) * step_ms
     found = _read(conn, machine_id, names, begin_ms, end_ms, tier, step_ms)
     return _in_steps(found, begin_ms, end_ms, step_ms, tier)
@@ -174,33 +172,32 @@ def _every_ms(conn: Connection, machine_id: int) -> int:
     return found or _USUAL_MS
 
 
-def _finest(from_ms: int, now_ms: int, kept: Kept) -> Tier:
-    """What is kept for everything since ``from_ms``."""
-    if from_ms >= now_ms - kept.ticks_ms:
-        return "ticks"
-    return "minutes" if from_ms >= now_ms - kept.minutes_ms else "hours"
+def _tiers_of(conn: Connection, machine_id: int, from_ms: int, to_ms: int, now_ms: int, kept: Kept) -> Sequence[Tier]:
+    """The tiers that have all of this time, the finest first: it is kept for so long, or was put back from the archive.
+    Hours where none has: they reach back furthest.
 
-
-def _put_back(conn: Connection, machine_id: int, from_ms: int, to_ms: int, now_ms: int, otherwise: Tier) -> Tier:
-    """What was put back from the archive for all of this time, where that is finer than what is kept."""
+    What is kept is whole hours: one that is partly too old goes with its end.
+    """
+    lengths_ms: Mapping[Tier, int] = {"ticks": kept.ticks_ms, "minutes": kept.minutes_ms, "hours": kept.hours_ms}
+    kept_ones = [tier for tier in _TABLES if from_ms >= (now_ms - lengths_ms[tier]) // HOUR_MS * HOUR_MS]
+    if len(kept_ones) == len(_TABLES):
+        return kept_ones
     spared = archiving.spared(conn, now_ms)
-    for tier in _TABLES:
-        if tier == otherwise or any(one.holds(tier, machine_id, from_ms, to_ms) for one in spared):
-            return tier
-    return otherwise
+    return [
+        tier
+        for tier in _TABLES
+        if tier in kept_ones or any(one.holds(tier, machine_id, from_ms, to_ms) for one in spared)
+    ] or ["hours"]
 
 
-def _step(length_ms: int, asked_ms: int | None, finest: Tier, every_ms: int, most: int) -> tuple[int, Tier]:
-    """The step, and what to make it of: the coarsest that gives the same numbers."""
-    unit_ms = _UNITS_MS[finest]
+def _step(length_ms: int, asked_ms: int | None, there: Sequence[Tier], every_ms: int, most: int) -> tuple[int, Tier]:
+    """The step, and what to make it of: the coarsest of what is ``there`` that gives the same numbers."""
+    unit_ms = _UNITS_MS[there[0]]
     step_ms = max(asked_ms or tiers.step_for(length_ms, most, every_ms), unit_ms)
     if length_ms > step_ms * (most - 1):
         step_ms = tiers.step_for(length_ms, most, step_ms)
     step_ms = -(-step_ms // unit_ms) * unit_ms
-    for tier in ("hours", "minutes"):
-        if step_ms % _UNITS_MS[tier] == 0:
-            return step_ms, tier
-    return step_ms, "ticks"
+    return step_ms, next(tier for tier in reversed(there) if step_ms % _UNITS_MS[tier] == 0)
 
 
 class _Found(NamedTuple):
