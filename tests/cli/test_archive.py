@@ -17,9 +17,11 @@ from tests.archive.conftest import bucket, endpoint
 from tests.cli.conftest import Commands
 from tests.contract.rows import add_machine
 from tests.contract.test_archive import DAY, LAYOUTS, NOW_MS, everything, run, some_ticks
+from tocsin.archive.archive import Archive
 from tocsin.archive.parquet import Reader
+from tocsin.archive.places import Folder
 from tocsin.services import keeper
-from tocsin.store import archiving, samples
+from tocsin.store import archiving, samples, tables
 from tocsin.store.engine import Store
 
 __all__ = ["bucket", "endpoint"]
@@ -137,11 +139,34 @@ def test_killed_again_and_again_it_ends_whole(commands: Commands, store: Store) 
             pass
         writer.send_signal(signal.SIGKILL)
         writer.wait(10)
+        with store.write() as conn:  # as after the minute that it takes to be sure that the writer is gone
+            conn.execute(delete(tables.leases))
         for path in archive.rglob("samples.parquet"):
             assert readable(path)
     commands.ok("archive", "--to", str(archive))
     empty(store)
     commands.ok("archive", "read", FIRST, LAST, "--to", str(archive))
+    assert everything(store) == before
+
+
+def test_it_waits_while_another_writes(commands: Commands, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = everything(store)
+    place = commands.place / "archive"
+    other = Archive(store, Folder(place)).writing("hours", DAY)
+    next(other)
+    waited: list[float] = []
+
+    def looks_again(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 3:
+            run(other)
+
+    monkeypatch.setattr("tocsin.cli.archive.sleep", looks_again)
+    said = commands.ok("archive", "--to", str(place), "--json")
+    assert (len(waited), len(said.json["items"])) == (3, 6)
+    assert said.err.count("waiting until it has ended") == 1
+    empty(store)
+    commands.ok("archive", "read", FIRST, LAST, "--to", str(place))
     assert everything(store) == before
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 
 from tests.contract.rows import add_machine
-from tocsin.archive import ArchiveError
+from tocsin.archive import ArchiveBusy, ArchiveError, turn
 from tocsin.archive.archive import Archive, Brought, name_of
 from tocsin.archive.parquet import TIERS
 from tocsin.archive.places import Folder
@@ -19,7 +23,7 @@ from tocsin.core.rollup import DAY_MS, HOUR_MS
 from tocsin.core.samples import Layout, Series
 from tocsin.core.tiers import MINUTE_MS, Parts
 from tocsin.services import keeper
-from tocsin.store import archiving, hours, machines, marks, samples
+from tocsin.store import archiving, hours, leases, machines, marks, samples, tables
 from tocsin.store.archiving import Tier
 from tocsin.store.engine import Store
 from tocsin.store.sample_blocks import Ticks
@@ -247,6 +251,229 @@ def test_what_is_put_back_is_left_alone_until_its_time(filled: Store, archive: A
     assert int(read.count.sum()) == wanted > 0
     run(keeper.trim_samples(filled, Kept(), now_ms + 2 * DAY_MS))
     assert everything(filled) == {tier: {} for tier in TIERS}
+
+
+# ── several at once ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_was_dropped_while_another_wrote_is_not_lost(filled: Store, archive: Archive, folder: Path) -> None:
+    """`tocsin archive` beside a keeper that archives and drops."""
+    before = everything(filled)
+    theirs = Archive(filled, Folder(folder))
+    later_ms = NOW_MS + 200 * DAY_MS
+    writing = archive.writing("ticks", DAY)
+    next(writing)
+    run(keeper.trim_samples(filled, Kept(), later_ms, theirs))
+    run(writing)
+    assert everything(filled) == before, "nothing goes while somebody writes"
+    run(keeper.trim_samples(filled, Kept(), later_ms, theirs))
+    assert everything(filled) == {tier: {} for tier in TIERS}
+    bring_back(archive)
+    assert everything(filled) == before
+
+
+def test_only_one_writes(filled: Store, archive: Archive, folder: Path) -> None:
+    writing = archive.writing("ticks", DAY)
+    next(writing)
+    with pytest.raises(ArchiveBusy, match="another process"):
+        archive.write("hours", DAY + DAY_MS)
+    writing.close()
+    assert list(folder.rglob("*samples*")) == [], "what was left half-way is no file"
+    assert archive.write("ticks", DAY).hours > 0
+
+
+def lose(store: Store) -> None:
+    """As after a stop of some minutes."""
+    with store.write() as conn:
+        conn.execute(update(tables.leases).where(tables.leases.c.name == turn.LEASE).values(until_ms=1))
+
+
+def test_whose_turn_was_over_puts_nothing_in_the_place_of_what_another_wrote(
+    filled: Store, archive: Archive, folder: Path
+) -> None:
+    before = everything(filled)
+    writing = archive.writing("ticks", DAY)
+    next(writing)
+    lose(filled)
+    run(keeper.trim_samples(filled, Kept(), NOW_MS + 200 * DAY_MS, Archive(filled, Folder(folder))))
+    assert everything(filled) == {tier: {} for tier in TIERS}
+    with pytest.raises(ArchiveError, match="another process has written"):
+        run(writing)
+    bring_back(archive)
+    assert everything(filled) == before
+
+
+def test_a_turn_that_nobody_took_goes_on(filled: Store, archive: Archive) -> None:
+    before = content(filled, "ticks")
+    for day in (DAY, DAY + DAY_MS):
+        writing = archive.writing("ticks", day)
+        next(writing)
+        lose(filled)
+        run(writing)
+    empty(filled)
+    bring_back(archive)
+    assert content(filled, "ticks") == before
+
+
+def test_a_turn_lasts_while_a_file_is_on_its_way(filled: Store, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is renewed while nothing else happens, and given back by one who was slower than that."""
+    monkeypatch.setattr(turn, "_RENEW_AFTER_S", 0.01)
+    renewed: list[bool] = []
+
+    class Slow(Folder):
+        @contextmanager
+        def writing(self, name: str) -> Iterator[IO[bytes]]:
+            with super().writing(name) as file:
+                yield file
+                lose(filled)
+                until = time.monotonic() + 10
+                while not renewed and time.monotonic() < until:
+                    with filled.read() as conn:
+                        renewed.extend([True] * (leases.until_ms(conn, turn.LEASE) != 1))
+
+    Archive(filled, Slow(folder)).write("hours", DAY)
+    assert renewed
+    with filled.read() as conn:
+        assert leases.until_ms(conn, turn.LEASE) is None
+
+
+def test_a_day_that_comes_back_while_retention_is_at_work_stays(filled: Store, archive: Archive, folder: Path) -> None:
+    """Ticks and minutes of both days are in the archive already, and brought back once the keeper has begun."""
+    write_all(archive)
+    before = everything(filled)
+    later_ms = NOW_MS + 200 * DAY_MS
+    trimming = keeper.trim_samples(filled, Kept(), later_ms, Archive(filled, Folder(folder)))
+    while not any(folder.rglob("*.part")):
+        next(trimming)
+    *_, brought = archive.bring_back(
+        DAY, DAY + DAY_MS, of_tiers=("ticks", "minutes"), until_ms=later_ms + DAY_MS, now_ms=later_ms
+    )
+    assert brought.put_back == 0, "everything was there still"
+    run(trimming)
+    of_day = {tier: {key: one for key, one in before[tier].items() if key[1] < DAY + DAY_MS} for tier in TIERS}
+    assert everything(filled) == {**of_day, "hours": {}}
+
+
+def test_two_who_bring_back_at_once_are_both_spared(store: Store) -> None:
+    one, other = (archiving.Spared(tier, DAY, DAY + DAY_MS, NOW_MS) for tier in ("ticks", "hours"))
+
+    def bring() -> None:
+        with store.write() as conn:
+            archiving.spare(conn, [other], now_ms=DAY)
+
+    for round_ in range(2):  # at first there is no row to wait for
+        second = threading.Thread(target=bring)
+        with store.write() as conn:
+            archiving.spare(conn, [one], now_ms=DAY)
+            second.start()
+            second.join(0.5)
+            assert second.is_alive()
+        second.join(10)
+        with store.read() as conn:
+            assert archiving.spared(conn, DAY) == [one, other] * (round_ + 1)
+            assert archiving.spared(conn, NOW_MS) == []
+
+
+# ── which machine ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def machines_of(store: Store) -> set[str]:
+    return {name for name, _, _ in content(store, "ticks")}
+
+
+def spared_for(store: Store) -> set[int | None]:
+    with store.read() as conn:
+        return {one.machine_id for one in archiving.spared(conn, NOW_MS)}
+
+
+@pytest.mark.parametrize("asked", ["1", "web-1", "Shop", "shop"])
+def test_a_machine_that_was_renamed_is_found_by_all_it_is_called(filled: Store, archive: Archive, asked: str) -> None:
+    """What was written before it was renamed, and what was written since."""
+    before = everything(filled)["ticks"]
+    for tier in TIERS:
+        archive.write(tier, DAY)
+    with filled.write() as conn:
+        machines.change(conn, 1, name="Shop", now_ms=NOW_MS)
+        machines.change(conn, 2, name="other", now_ms=NOW_MS)
+    for tier in TIERS:
+        archive.write(tier, DAY + DAY_MS)
+    empty(filled)
+    bring_back(archive, machine=asked)
+    assert machines_of(filled) == {"Shop"}
+    assert len(content(filled, "ticks")) == sum(key[0] == "web-1" for key in before)
+    assert spared_for(filled) == {1}
+    later_ms = NOW_MS + DAY_MS - 1
+    run(keeper.trim_samples(filled, Kept(*[HOUR_MS] * 3), later_ms))
+    assert machines_of(filled) == {"Shop"}
+
+
+def test_a_name_that_only_files_know_is_the_machine_it_was(filled: Store, archive: Archive) -> None:
+    write_all(archive)
+    with filled.write() as conn:
+        machines.change(conn, 2, name="ledger", now_ms=NOW_MS)
+        machines.register(conn, uid="new", name="n", facts={}, tags=(), every_ms=1, version="", key_id=None, now_ms=0)
+    empty(filled)
+    with filled.write() as conn:
+        conn.execute(update(tables.machines).where(tables.machines.c.id == 2).values(uid="db-1-uid"))
+    assert bring_back(archive, machine="DB-1").unknown == ["db-1"], "it calls itself otherwise now"
+    with filled.write() as conn:
+        conn.execute(update(tables.machines).where(tables.machines.c.id == 2).values(uid="db-1"))
+    assert bring_back(archive, machine="DB-1").unknown == []
+    assert machines_of(filled) == {"ledger"}
+    assert spared_for(filled) == {2}
+    assert bring_back(archive, machine="nobody") == Brought(0, 0, [])
+
+
+def test_numbers_of_another_installation_mean_nothing(store: Store, folder: Path, tmp_path: Path) -> None:
+    """Here number 1 is db-1, there it was web-1."""
+    other = Store(f"sqlite:///{tmp_path / 'other.db'}")
+    other.migrate()
+    with other.write() as conn:
+        numbers = [add_machine(conn, "web-1"), add_machine(conn, "db-1")]
+        ids = samples.layout_ids(conn, LAYOUTS)
+        samples.insert_many(conn, [tick for number in numbers for tick in some_ticks(number, ids)])
+    run(keeper.seal_samples(other, NOW_MS))
+    write_all(Archive(other, Folder(folder)))
+    there = everything(other)
+    other.close()
+    with store.write() as conn:
+        assert [add_machine(conn, "db-1"), add_machine(conn, "web-1")] == [1, 2]
+    archive = Archive(store, Folder(folder))
+    assert bring_back(archive, machine="3") == Brought(0, 0, [])
+    bring_back(archive, machine="1")
+    assert everything(store) == {
+        tier: {key: value for key, value in of_tier.items() if key[0] == "db-1"} for tier, of_tier in there.items()
+    }
+    assert spared_for(store) == {1}
+    table = tmp_path / "out.parquet"
+    assert archive.export(table, DAY, DAY + DAY_MS, tier="hours", machine="1") > 0
+    assert set(pq.read_table(table)["machine"].to_pylist()) == {"db-1"}
+
+
+# ── what is read of it ────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("of_tiers", [("ticks",), ("minutes",), ("hours",), ("ticks", "hours")])
+@pytest.mark.parametrize("length_ms", [HOUR_MS, 6 * HOUR_MS, DAY_MS])
+@pytest.mark.parametrize("asked_ms", [None, 5 * MINUTE_MS, HOUR_MS])
+def test_it_is_read_from_what_came_back(
+    filled: Store, archive: Archive, of_tiers: tuple[Tier, ...], length_ms: int, asked_ms: int | None
+) -> None:
+    with filled.read() as conn:
+        wanted = samples.read(conn, 1, [CPU.name], DAY, DAY + length_ms, step_ms=HOUR_MS, now_ms=NOW_MS, kept=LONG)
+    for tier in TIERS:
+        archive.write(tier, DAY)
+    empty(filled)
+    now_ms = NOW_MS + 200 * DAY_MS
+    run(archive.bring_back(DAY, DAY + DAY_MS, of_tiers=of_tiers, until_ms=now_ms + 1, now_ms=now_ms))
+    with filled.read() as conn:
+        found = samples.read(
+            conn, 1, [CPU.name], DAY, DAY + length_ms, step_ms=asked_ms, now_ms=now_ms, kept=Kept(), most=500
+        )
+    assert found.tier in of_tiers
+    assert found.count.sum() == wanted.count.sum() > 0
+    assert np.nansum(found.total) == pytest.approx(np.nansum(wanted.total))
+    assert np.nanmax(found.greatest) == np.nanmax(wanted.greatest)
 
 
 # ── the keeper ────────────────────────────────────────────────────────────────────────────────────────

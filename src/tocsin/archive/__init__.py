@@ -1,8 +1,8 @@
 """Samples of machines as Parquet, in a folder or on S3: written before retention drops them, and brought back.
 
 A file is a tier and a day: ``tier=ticks/day=2026-03-01/samples.parquet``. ``places`` knows where files are, ``parquet``
-what is in them, ``archive`` what goes in and what comes out. Only the last two load PyArrow, which is an optional
-extra, and only when there is an archive.
+what is in them, ``turn`` who may write now, ``archive`` what goes in and what comes out. Only ``parquet`` and
+``archive`` load PyArrow, which is an optional extra, and only when there is an archive.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 class ArchiveError(Exception):
     """It cannot be written or read. ``str()`` says what, where and why; nothing is lost by it."""
+
+
+class ArchiveBusy(ArchiveError):
+    """Somebody else is writing to it. Trying again later is right."""
 
 
 def open_archive(store: Store, settings: Settings, where: str = "") -> Archive:

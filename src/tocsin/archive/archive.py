@@ -1,26 +1,27 @@
 """Days of samples out of the store and back.
 
 A file only ever gains: what it holds and the store does not have any more is kept when it is written again. So it may
-be written at any time, any number of times, and after half of a day was dropped.
+be written at any time, any number of times, and after half of a day was dropped. One file is written at a time.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import IO, Any, Final, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
-from sqlalchemy import Connection
 
 from tocsin.archive import ArchiveError
 from tocsin.archive.parquet import TIERS, Hour, Machine, Reader, Writer, schema
 from tocsin.archive.places import Folder, Place
+from tocsin.archive.turn import Turn
 from tocsin.core.rollup import DAY_MS, HOUR_MS
 from tocsin.core.samples import Layout, Series
 from tocsin.core.tiers import Parts
@@ -64,7 +65,7 @@ _Content = dict[tuple[Machine, Layout], dict[int, Hour]]
 
 
 class Archive:
-    """Blocks. Raises ArchiveError, and the store's errors."""
+    """Blocks. Raises ArchiveError, and the store's errors; ArchiveBusy where somebody else is writing."""
 
     def __init__(self, store: Store, place: Place) -> None:
         self._store = store
@@ -83,26 +84,49 @@ class Archive:
                 return written
         raise AssertionError("it ends with what was written")
 
-    def writing(self, tier: Tier, day_ms: int) -> Iterator[Written | None]:
-        """Writes the file of a day, machine by machine, None in between; it is there when the last is yielded."""
-        name = name_of(tier, day_ms)
+    def writing(self, tier: Tier, day_ms: int) -> Generator[Written | None, None, None]:
+        """Writes the file of a day, machine by machine, None in between; it is there when the last is yielded.
+
+        Nobody else writes to the archive from the first step to the last: what is read here may be dropped meanwhile
+        by whoever has written it too, and a file without it would take the place of theirs.
+        """
+        turn = Turn(self._store)
+        turn.take()
+        try:
+            name = name_of(tier, day_ms)
+            with (
+                self._place.reading(name) as before,
+                ExitStack() as publishing,
+                self._place.writing(name) as file,
+                closing(self._fill(file, tier, day_ms, before)) as filling,
+            ):
+                count = 0
+                for more in filling:
+                    count += more
+                    yield None
+                    turn.go_on()
+                turn.make_sure()
+                publishing.enter_context(turn.renewed_beside())
+            turn.make_sure()
+        finally:
+            turn.give_back()
+        yield Written(tier, _day(day_ms), name, count)
+
+    def _fill(self, file: IO[bytes], tier: Tier, day_ms: int, before: IO[bytes] | None) -> Generator[int, None, None]:
+        """Machine by machine; yields how many documents each has."""
+        old = None if before is None else Reader(before, f"{self._place.url}/{name_of(tier, day_ms)}")
         with self._store.read() as conn:
             machine_ids = set(archiving.machines_of(conn, tier, day_ms))
-        with self._place.reading(name) as before, self._place.writing(name) as file:
-            old = None if before is None else Reader(before, f"{self._place.url}/{name}")
-            writer = Writer(file, tier, _day(day_ms))
-            count = 0
-            try:
-                for machine_id in sorted(machine_ids | set(old.machine_ids if old is not None else ())):
-                    content = self._of_machine(tier, day_ms, machine_id, old)
-                    for machine, layout in sorted(content, key=lambda key: _place(key, content)):
-                        of_layout = content[machine, layout]
-                        writer.add(machine, layout, [of_layout[start_ms] for start_ms in sorted(of_layout)])
-                        count += len(of_layout)
-                    yield None
-            finally:
-                writer.close()
-        yield Written(tier, _day(day_ms), name, count)
+        writer = Writer(file, tier, _day(day_ms))
+        try:
+            for machine_id in sorted(machine_ids | set(old.machine_ids if old is not None else ())):
+                content = self._of_machine(tier, day_ms, machine_id, old)
+                for machine, layout in sorted(content, key=lambda key: _place(key, content)):
+                    of_layout = content[machine, layout]
+                    writer.add(machine, layout, [of_layout[start_ms] for start_ms in sorted(of_layout)])
+                yield sum(map(len, content.values()))
+        finally:
+            writer.close()
 
     def _of_machine(self, tier: Tier, day_ms: int, machine_id: int, old: Reader | None) -> _Content:
         """What the file has, and over it what the store has."""
@@ -157,23 +181,24 @@ class Archive:
         """Puts every hour that [from_ms, to_ms) touches back into the store, where it is not there; it stays until
         ``until_ms``. Yields how far it is, row group by row group; the last is the whole.
 
-        ``machine``: only the one with this number, name or identity. A machine is found again by its number and
-        identity, or, in another installation, by its identity.
+        ``machine``: only the one with this number or identity here, or else of this name: here, or where nobody here
+        has it, in the files. A machine is found again by its identity, whatever number or name it had.
         """
         from_ms, to_ms = from_ms - from_ms % HOUR_MS, -(-to_ms // HOUR_MS) * HOUR_MS
         names = [(tier, *found) for tier in of_tiers for found in self.files(tier, from_ms, to_ms)]
-        self._spare(names, from_ms, to_ms, machine, until_ms, now_ms)
+        uids = self._uids(machine, [name for _, _, name in names])
+        self._spare(names, from_ms, to_ms, uids, until_ms, now_ms)
         put = there = 0
         unknown: dict[str, None] = {}
-        numbers: dict[Machine, int | None] = {}
+        numbers: dict[str, int | None] = {}
         for tier, _, name in names:
             for said, layout, some in self._hours(name):
                 wanted = [hour for hour in some if from_ms <= hour.start_ms < to_ms]
-                if not wanted or not _is(said, machine):
+                if not wanted or (uids is not None and said.uid not in uids):
                     continue
-                if said not in numbers:
-                    numbers[said] = self._number_of(said)
-                number = numbers[said]
+                if said.uid not in numbers:
+                    numbers[said.uid] = self._number_of(said.uid)
+                number = numbers[said.uid]
                 if number is None:
                     unknown[said.name] = None
                     continue
@@ -190,27 +215,54 @@ class Archive:
         names: Sequence[tuple[Tier, int, str]],
         from_ms: int,
         to_ms: int,
-        machine: str | None,
+        uids: Collection[str] | None,
         until_ms: int,
         now_ms: int,
     ) -> None:
         """Before anything comes, so that nothing is dropped while it is on its way."""
-        with self._store.read() as conn:
-            row = None if machine is None else _machine_of(conn, machine)
+        whose = [None] if uids is None else [number for uid in sorted(uids) if (number := self._number_of(uid))]
         stretches: list[archiving.Spared] = []
         for tier, day_ms, _ in names:
             begin_ms, end_ms = max(from_ms, day_ms), min(to_ms, day_ms + DAY_MS)
             if stretches and stretches[-1].tier == tier and stretches[-1].to_ms == begin_ms:
                 begin_ms = stretches.pop().from_ms
-            stretches.append(archiving.Spared(tier, begin_ms, end_ms, until_ms, row))
-        if stretches and (machine is None or row is not None):
+            stretches.append(archiving.Spared(tier, begin_ms, end_ms, until_ms))
+        if stretches and whose:
             with self._store.write() as conn:
-                archiving.spare(conn, stretches, now_ms=now_ms)
+                more = [one._replace(machine_id=number) for number in whose for one in stretches]
+                archiving.spare(conn, more, now_ms=now_ms)
 
-    def _number_of(self, machine: Machine) -> int | None:
+    def _number_of(self, uid: str) -> int | None:
         with self._store.read() as conn:
-            row = store_machines.by_uid(conn, machine.uid)
+            row = store_machines.by_uid(conn, uid)
         return None if row is None else row.id
+
+    def _uids(self, asked: str | None, names: Sequence[str]) -> Collection[str] | None:
+        """What the machine that is meant calls itself; of several of one name each. None: every machine is meant.
+
+        Numbers are this installation's only. Where nobody here is meant it is looked for in the files, which may be
+        another's, by what it calls itself and by any name it has there.
+        """
+        if asked is None:
+            return None
+        with self._store.read() as conn:
+            known = store_machines.every(conn)
+        called = asked.casefold()
+        for found in (
+            {row.uid for row in known if asked == str(row.id)},
+            {row.uid for row in known if asked == row.uid},
+            {row.uid for row in known if called == row.name.casefold()},
+        ):
+            if found:
+                return found
+        said = {machine for name in names for machine in self._machines(name)}
+        return {machine.uid for machine in said if asked == machine.uid} or {
+            machine.uid for machine in said if called == machine.name.casefold()
+        }
+
+    def _machines(self, name: str) -> set[Machine]:
+        with self._place.reading(name) as file:
+            return set() if file is None else Reader(file, f"{self._place.url}/{name}").machines()
 
     def _hours(self, name: str) -> Iterator[tuple[Machine, Layout, list[Hour]]]:
         with self._place.reading(name) as file:
@@ -221,23 +273,24 @@ class Archive:
         """Writes what lies in [from_ms, to_ms) to one file, CSV where its name ends so and Parquet otherwise; yields
         how many rows that are. In place of the file that was there, at the end."""
         rows = 0
+        names = [name for _, name in self.files(tier, from_ms, to_ms)]
+        uids = self._uids(machine, names)
         target = Folder(file.absolute().parent)
         with target.writing(file.name) as out:
             kind: Any = pacsv.CSVWriter if file.suffix.lower() == ".csv" else pq.ParquetWriter
             with kind(out, schema(tier)) as writer:
-                for _, name in self.files(tier, from_ms, to_ms):
-                    for table in self._tables(name, from_ms, to_ms, machine):
+                for name in names:
+                    for table in self._tables(name, from_ms, to_ms, uids):
                         writer.write_table(table)
                         rows += table.num_rows
         return rows
 
-    def _tables(self, name: str, from_ms: int, to_ms: int, machine: str | None) -> Iterator[Any]:
+    def _tables(self, name: str, from_ms: int, to_ms: int, uids: Collection[str] | None) -> Iterator[Any]:
         with self._place.reading(name) as file:
             if file is None:
                 return
             for table in Reader(file, f"{self._place.url}/{name}").tables():
-                said = Machine(*(table[column][0].as_py() for column in ("machine_id", "machine_uid", "machine")))
-                if _is(said, machine):
+                if uids is None or table["machine_uid"][0].as_py() in uids:
                     at_ms = table["at"].cast(pa.int64())
                     within = pc.and_(pc.greater_equal(at_ms, from_ms), pc.less(at_ms, to_ms))
                     yield table.filter(within).replace_schema_metadata(None)
@@ -247,17 +300,6 @@ def _place(key: tuple[Machine, Layout], content: _Content) -> tuple[str, int, tu
     """In which order a machine's layouts stand: one that depends on nothing but what they are."""
     machine, layout = key
     return machine.uid, min(content[key]), layout.series
-
-
-def _is(machine: Machine, asked: str | None) -> bool:
-    return asked is None or asked in (str(machine.id), machine.uid) or asked.casefold() == machine.name.casefold()
-
-
-def _machine_of(conn: Connection, asked: str) -> int | None:
-    for row in store_machines.every(conn):
-        if _is(Machine(row.id, row.uid, row.name), asked):
-            return row.id
-    return None
 
 
 def _packed(hour: Hour) -> tuple[int, bytes]:

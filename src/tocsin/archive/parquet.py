@@ -229,12 +229,19 @@ class Reader:
         """Row group by row group; with ``machine_id`` only that machine's."""
         for group, of in enumerate(self._machines):
             if machine_id is None or of is None or of == machine_id:
-                try:
-                    table = self._file.read_row_group(group)
-                except (pa.ArrowException, OSError) as error:
-                    raise ArchiveError(f"{self.name} is damaged: {error}") from error
+                table = self._group(group)
                 if table.num_rows:
                     yield table
+
+    def _group(self, group: int, columns: list[str] | None = None) -> Any:
+        try:
+            return self._file.read_row_group(group, columns=columns)
+        except (pa.ArrowException, OSError) as error:
+            raise ArchiveError(f"{self.name} is damaged: {error}") from error
+
+    def machines(self) -> set[Machine]:
+        """Those it has something of, by every name they have in it."""
+        return {_machine(table) for group in range(len(self._machines)) if (table := self._group(group, _WHO)).num_rows}
 
     def hours(self, machine_id: int | None = None) -> Iterator[tuple[Machine, Layout, list[Hour]]]:
         """What was put in, row group by row group."""
@@ -243,6 +250,14 @@ class Reader:
                 yield _hours(table, self.tier)
             except (IndexError, KeyError, TypeError, ValueError) as error:
                 raise ArchiveError(f"{self.name} is damaged: {error}") from error
+
+
+_WHO: Final = ["machine_id", "machine_uid", "machine"]
+
+
+def _machine(table: Any) -> Machine:
+    """Whose rows these are, all of one."""
+    return Machine(*(table[name][0].as_py() for name in _WHO))
 
 
 def _hours(table: Any, tier: Tier) -> tuple[Machine, Layout, list[Hour]]:
@@ -254,8 +269,7 @@ def _hours(table: Any, tier: Tier) -> tuple[Machine, Layout, list[Hour]]:
     if len(place) != len(expected) or (place != expected).any() or (at_ms != np.tile(at_ms[:length], width)).any():
         raise ValueError("its rows are not in order")
     at_ms = at_ms[:length]
-    first = table.slice(0, 1)
-    machine = Machine(*(first[name][0].as_py() for name in ("machine_id", "machine_uid", "machine")))
+    machine = _machine(table)
     heads = [table["name"][row].as_py() for row in range(0, table.num_rows, length)]
     series = [] if heads == [None] else [_series(table, row) for row in range(0, table.num_rows, length)]
     layout = Layout(tuple(series))

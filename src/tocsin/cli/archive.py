@@ -7,19 +7,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from time import sleep
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tocsin.archive import ArchiveError, open_archive
+from tocsin.archive import ArchiveBusy, ArchiveError, open_archive
 from tocsin.cli.opened import Opened, opened
 from tocsin.cli.terminal import AsJson, Failed, WrongUse, moment, note, print_json, print_table, print_text, sentence
 from tocsin.store.archiving import TIERS, Tier
 
 if TYPE_CHECKING:
-    from tocsin.archive.archive import Archive
+    from tocsin.archive.archive import Archive, Written
 
 DAY_MS = 86_400_000
+LOOK_AGAIN_S = 1.0
+"""How often it looks whether the one who is writing has ended."""
 
 app = typer.Typer(
     invoke_without_command=True,
@@ -42,7 +45,10 @@ def write(
     ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Write the days that are over to the archive. Nothing is dropped by it; writing again changes nothing."""
+    """Write the days that are over to the archive. Nothing is dropped by it; writing again changes nothing.
+
+    While the keeper or another `tocsin archive` is writing it waits.
+    """
     if ctx.invoked_subcommand is not None:
         return
     tiers = _tiers(tier)
@@ -52,7 +58,7 @@ def write(
         written = []
         for one in tiers:
             for day_ms in archive.days(one, before_ms):
-                written.append(archive.write(one, day_ms))
+                written.append(_written(archive, one, day_ms))
                 _progress(f"{written[-1].name}")
     if as_json:
         print_json({"items": [one._asdict() for one in written]})
@@ -109,6 +115,18 @@ def read(
     print_text(
         f"{brought.put_back} hours are back until {moment(until_ms)}; {brought.there_already} were there already."
     )
+
+
+def _written(archive: Archive, tier: Tier, day_ms: int) -> Written:
+    said = False
+    while True:
+        try:
+            return archive.write(tier, day_ms)
+        except ArchiveBusy:
+            if not said:
+                note("The keeper, or another `tocsin archive`, is writing to the archive: waiting until it has ended.")
+            said = True
+            sleep(LOOK_AGAIN_S)
 
 
 def _tiers(tier: str) -> tuple[Tier, ...]:

@@ -7,10 +7,13 @@ and each may be cut off anywhere: what it did is done, what it did not do is don
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Final, Protocol, Self
 from uuid import uuid4
+
+from sqlalchemy import Connection
 
 from tocsin.core.outcome import Subject
 from tocsin.core.rollup import DAY_MS, HOUR_MS
@@ -422,14 +425,18 @@ def drop_sealed_samples(store: Store, now: Callable[[], int], sealed: dict[str, 
 class Archiver(Protocol):
     """``tocsin.archive.archive.Archive``, as far as retention needs it."""
 
-    def writing(self, tier: Tier, day_ms: int) -> Iterator[object]:
-        """Writes a day of a tier, step by step; it is in the archive when this ends without raising."""
+    def writing(self, tier: Tier, day_ms: int) -> Generator[object, None, None]:
+        """Writes a day of a tier, step by step; it is in the archive when this ends without raising. Raises where
+        somebody else is writing."""
         ...
 
 
 def trim_samples(store: Store, kept: Kept, now_ms: int, archive: Archiver | None = None) -> Iterator[int]:
     """Remove samples past their time; never a tick that no minute holds yet, nor a day that was put back and is to
-    stay. With an ``archive`` whole days go, and only when they are in it."""
+    stay. With an ``archive`` whole days go, and only when they are in it.
+
+    What is to stay is looked up right before each drop: writing a day may take minutes, in which somebody brings
+    another back."""
     with store.read() as conn:
         standing = marks.read_samples(conn)
         in_partitions = partitions.used_for_samples(conn)
@@ -443,8 +450,6 @@ def trim_samples(store: Store, kept: Kept, now_ms: int, archive: Archiver | None
         with store.write() as conn:
             marks.advance_samples(conn, marks.TICKS, before["blocks"])
         yield 0
-    with store.read() as conn:
-        spared = archiving.spared(conn, now_ms)
     dropped_ms = now_ms
     for what, before_ms in before.items():
         tier = _TIER_OF[what]
@@ -453,11 +458,13 @@ def trim_samples(store: Store, kept: Kept, now_ms: int, archive: Archiver | None
             with store.read() as conn:
                 due = archiving.days(conn, tier, before_ms)
             for day_ms in due:
-                if any(one.touches(tier, day_ms, day_ms + DAY_MS) for one in spared):
-                    continue  # it stays, and came from there
+                with store.read() as conn:
+                    if _stays(conn, tier, day_ms, day_ms + DAY_MS, now_ms):
+                        continue  # it came from there
                 try:
-                    for _ in archive.writing(tier, day_ms):
-                        yield 0
+                    with closing(archive.writing(tier, day_ms)) as writing:
+                        for _ in writing:
+                            yield 0
                 except StoreError:
                     raise
                 except Exception as error:
@@ -468,22 +475,19 @@ def trim_samples(store: Store, kept: Kept, now_ms: int, archive: Archiver | None
         table = retention.SAMPLES[what][0].name
         if in_partitions:
             with store.read() as conn:
-                over = [
-                    part
-                    for part in partitions.days(conn, table)
-                    if part.end_ms <= before_ms
-                    and not any(one.touches(tier, part.start_ms, part.end_ms) for one in spared)
-                ]
+                over = [part for part in partitions.days(conn, table) if part.end_ms <= before_ms]
             for part in over:
                 with store.statements() as conn:
+                    if _stays(conn, tier, part.start_ms, part.end_ms, now_ms):
+                        continue
                     partitions.drop(conn, table, part.name)
                 yield 1
             continue
-        spare = [one.days for one in spared if one.tier == tier]
         with store.read() as conn:
             waiting = retention.machines_with(conn, what, before_ms)
         while waiting:
             with store.write() as conn:
+                spare = [one.days for one in archiving.spared(conn, now_ms) if one.tier == tier]
                 gone = retention.trim_samples(
                     conn, what, waiting[-1], before_ms=before_ms, most=ROWS_AT_ONCE, spare=spare
                 )
@@ -498,6 +502,11 @@ def trim_samples(store: Store, kept: Kept, now_ms: int, archive: Archiver | None
 
 
 _TIER_OF: Final = dict(zip(retention.TIERS, archiving.TIERS, strict=True))
+
+
+def _stays(conn: Connection, tier: Tier, from_ms: int, to_ms: int, now_ms: int) -> bool:
+    """Whether some of it was put back, and its time is not over."""
+    return any(one.touches(tier, from_ms, to_ms) for one in archiving.spared(conn, now_ms))
 
 
 def purge_machines(store: Store, now_ms: int) -> Iterator[int]:
@@ -564,7 +573,7 @@ class Keeper:
         self._sealed: dict[str, int] = {}
         self._said: set[str] = set()
 
-    def round(self) -> Iterator[int]:
+    def round(self) -> Generator[int, None, None]:
         """One round of chores, transaction by transaction; ends early when another keeper has taken over.
 
         Blocks between yields; raises StoreError.
@@ -626,6 +635,7 @@ class Keeper:
                     steps = self.round()
                     while not stop.is_set() and await threads.run(next, steps, None) is not None:
                         pass
+                    await threads.run(steps.close)  # so that it gives back what it holds
                 except StoreError as error:
                     log.warning("the keeper waits for the database", reason=str(error))
                 except Exception:

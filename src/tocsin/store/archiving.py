@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy import Connection, Table, select
 
 from tocsin.core.rollup import DAY_MS, HOUR_MS
-from tocsin.store import fast, hours, installation, marks, partitions
+from tocsin.store import fast, hours, installation, marks, partitions, tables
 from tocsin.store.hours import Key
 from tocsin.store.tables import machines, sample_blocks, sample_hours, sample_minutes
 
@@ -101,12 +101,18 @@ class Spared(NamedTuple):
 
 
 def spare(conn: Connection, more: Iterable[Spared], *, now_ms: int) -> None:
-    """From now on retention leaves the days that these touch alone."""
-    installation.put(conn, _SPARED, msgspec.json.encode([*spared(conn, now_ms), *more]).decode())
+    """From now on retention leaves the days that these touch alone. Of two at once the second waits for the first."""
+    installation.keep_first(conn, _SPARED, "[]")
+    held = select(tables.installation.c.value).where(tables.installation.c.name == _SPARED).with_for_update()
+    lasting = _lasting(conn.execute(held).scalar_one(), now_ms)
+    installation.put(conn, _SPARED, msgspec.json.encode([*lasting, *more]).decode())
 
 
 def spared(conn: Connection, now_ms: int) -> list[Spared]:
+    """Those that stay after ``now_ms``."""
     kept = installation.get(conn, _SPARED)
-    return (
-        [] if kept is None else [one for one in msgspec.json.decode(kept, type=list[Spared]) if one.until_ms > now_ms]
-    )
+    return [] if kept is None else _lasting(kept, now_ms)
+
+
+def _lasting(kept: str, now_ms: int) -> list[Spared]:
+    return [one for one in msgspec.json.decode(kept, type=list[Spared]) if one.until_ms > now_ms]
