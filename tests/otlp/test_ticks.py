@@ -205,6 +205,13 @@ def test_the_summary_of_a_host_is_right(vocabulary: Any, extra: bool) -> None:
     assert (summary.processes, summary.uptime_s) == (100, 12_345)
 
 
+def test_volumes_of_zfs_and_paths_of_a_disk_are_not_added_to_the_disks() -> None:
+    names = ("nvme0n1", "nvme0c0n1", "nvme0c1n1", "sda", "zd0", "zd16")
+    told = [point(2.0, told={"device": name, "direction": "read"}) for name in names]
+    tick, _ = only(export(total("system.disk.io", *told)))
+    assert View(tick.layout).columns(tick.values[None, :]).summary(0).disk_read == 4
+
+
 def test_processor_time_is_added_up_by_mode_and_kept_per_core_while_idle() -> None:
     tick, _ = only(Host(cores=64).export(AT_MS, 1.0))
     told = by_label(tick)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from tests.sensors.host import make_host, put, put_process, read
 from tocsin.sensors import SENSORS
-from tocsin.sensors.base import Absent, Host
+from tocsin.sensors.base import Absent, Host, Sensor
 from tocsin.sensors.facts import facts
 
 SECOND = os.sysconf("SC_CLK_TCK")
@@ -106,6 +107,29 @@ def test_interfaces_whose_traffic_is_their_own(host: Host) -> None:
     assert found[f"system.network.packet.dropped{{{of}=transmit}}"] == 4
 
 
+def test_volumes_of_zfs_and_paths_of_a_disk_are_no_disks(host: Host, tmp_path: Path) -> None:
+    of = "disk.io.direction=read,system.device"
+
+    def seen(disk: int, *paths: int) -> dict[str, float]:
+        put(
+            tmp_path,
+            "proc/diskstats",
+            f"259 0 nvme0n1 {disk} 0 {disk} 0 0 0 0 0 0 {disk} 0\n230 0 zd0 5 0 5 5 5 0 5 6 0 5 5\n"
+            + "".join(f"259 1 nvme0c{number}n1 {n} 0 {n} 0 0 0 0 0 0 {n} 0\n" for number, n in enumerate(paths)),
+        )
+        found = read(host, "disks")
+        assert {label.rpartition("system.device=")[2] for label in found} == {"nvme0n1}"}
+        return found
+
+    for name in ("zd0", "nvme0c0n1", "nvme0c1n1"):
+        (tmp_path / "sys/block" / name / "slaves").mkdir(parents=True)
+    assert seen(30, 10, 20)[f"system.disk.operations{{{of}=nvme0n1}}"] == 30
+    old = seen(0, 1000, 2000)
+    assert old[f"system.disk.operations{{{of}=nvme0n1}}"] == 3000
+    assert old[f"system.disk.io{{{of}=nvme0n1}}"] == 3000 * 512
+    assert old["system.disk.io_time{system.device=nvme0n1}"] == 3
+
+
 def interfaces(found: dict[str, float]) -> set[str]:
     return {label.split("network.interface.name=")[1].split(",")[0] for label in found}
 
@@ -196,6 +220,48 @@ def test_chips_of_one_name_are_told_apart(host: Host, tmp_path: Path) -> None:
     found = read(host, "temperatures")
     assert found["hw.temperature{hw.id=nvme-nvme2/temp1}"] == 20
     assert found["hw.temperature{hw.id=nvme-nvme3/temp1}"] == 30
+
+
+def told(sensor: Sensor) -> dict[str, float]:
+    return {series.label: value for series, value in sensor.read().values.items()}
+
+
+@pytest.mark.parametrize("name", ["temperatures", "fans"])
+def test_chips_that_are_numbered_anew_are_found_again(host: Host, tmp_path: Path, name: str) -> None:
+    sensor = SENSORS[name].open(host)
+    before = told(sensor)
+    assert len(before) == 1
+    for number in (0, 1):
+        (tmp_path / f"sys/class/hwmon/hwmon{number}").rename(tmp_path / f"sys/class/hwmon/hwmon{number + 7}")
+    assert told(sensor) == before
+    shutil.rmtree(tmp_path / "sys/class/hwmon")
+    with pytest.raises(Absent, match="no chip"):
+        sensor.read()
+
+
+def test_chips_that_change_places_are_told_apart_before_long(tmp_path: Path) -> None:
+    chips = tmp_path / "sys/class/hwmon"
+    for number, chip in enumerate(("nvme", "coretemp")):
+        put(tmp_path, f"sys/class/hwmon/hwmon{number}/name", f"{chip}\n")
+        put(tmp_path, f"sys/class/hwmon/hwmon{number}/temp1_input", f"{number + 3}0000\n")
+    sensor = SENSORS["temperatures"].open(Host(tmp_path))
+    before = told(sensor)
+    assert before == {"hw.temperature{hw.id=nvme/temp1}": 30, "hw.temperature{hw.id=coretemp/temp1}": 40}
+    for old, new in (("hwmon0", "kept"), ("hwmon1", "hwmon0"), ("kept", "hwmon1")):
+        (chips / old).rename(chips / new)
+    assert before in [told(sensor) for _ in range(30)]
+    put(tmp_path, "sys/class/hwmon/hwmon2/name", "late\n")
+    put(tmp_path, "sys/class/hwmon/hwmon2/temp1_input", "50000\n")
+    assert {**before, "hw.temperature{hw.id=late/temp1}": 50} in [told(sensor) for _ in range(30)]
+
+
+def test_an_input_that_cannot_be_read_costs_the_others_nothing(host: Host, tmp_path: Path) -> None:
+    sensor = SENSORS["temperatures"].open(host)
+    before = told(sensor)
+    asleep = tmp_path / "sys/class/hwmon/hwmon0/temp10_input"
+    asleep.unlink()
+    asleep.mkdir()
+    assert [told(sensor) for _ in range(3)] == [before] * 3
 
 
 def test_thermal_zones_where_no_chip_tells(tmp_path: Path) -> None:

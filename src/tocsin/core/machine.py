@@ -291,4 +291,4 @@ def _whole_disks(names: set[str]) -> set[str]:
     return kept or names
 
 
-_LAYERED: Final = re.compile(r"(/dev/)?(loop|ram|zram|dm-|md|sr|fd|nbd)\d")
+_LAYERED: Final = re.compile(r"(/dev/)?((loop|ram|zram|dm-|md|sr|fd|nbd|zd)\d|nvme\d+c\d+n\d)")

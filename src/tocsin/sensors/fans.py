@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from tocsin.core.samples import Series
-from tocsin.sensors.base import Absent, Host, Readings, SensorKind, gauge, text_of
-from tocsin.sensors.hwmon import inputs
+from tocsin.sensors.base import Host, Readings, SensorKind, gauge
+from tocsin.sensors.hwmon import Gauges, inputs
 
 
 class _Fans:
     def __init__(self, host: Host) -> None:
-        self._inputs = [(path, gauge("hw.fan.speed", "rpm", **{"hw.id": id})) for id, path in inputs(host, "fan")]
-        if not self._inputs:
-            raise Absent("no chip tells the speed of a fan")
+        self._gauges = Gauges(
+            lambda: inputs(host, "fan"),
+            lambda id: gauge("hw.fan.speed", "rpm", **{"hw.id": id}),
+            "no chip tells the speed of a fan",
+        )
 
     def read(self) -> Readings:
-        values: dict[Series, float] = {}
-        for path, series in self._inputs:
-            try:
-                values[series] = float(int(text_of(path) or ""))
-            except ValueError:
-                continue
-        return Readings(values)
+        return Readings({series: float(value) for series, value in self._gauges.read().items()})
 
 
 FANS = SensorKind("fans", _Fans, deadline_s=2.0, every=3)

@@ -6,11 +6,16 @@ https://docs.kernel.org/hwmon/sysfs-interface.html
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from tocsin.sensors.base import Host, text_of
+from tocsin.core.samples import Series
+from tocsin.sensors.base import Absent, Host, text_of
+
+_MOST: Final = 100
+_LOOK_AGAIN: Final = 20
+"""After so many readings chips are looked for again: a driver that is loaded anew numbers them in another order."""
 
 
 class Input(NamedTuple):
@@ -18,6 +23,37 @@ class Input(NamedTuple):
 
     id: str
     path: Path
+
+
+class Gauges:
+    """Files with a number each, by ``find``. Raises Absent, with ``lack``, where there are none."""
+
+    def __init__(self, find: Callable[[], list[Input]], series_of: Callable[[str], Series], lack: str) -> None:
+        self._find = find
+        self._series_of = series_of
+        self._lack = lack
+        self._known: list[tuple[Path, Series]] = []
+        self._readings = 0
+        self._learn()
+
+    def read(self) -> dict[Series, int]:
+        """What is there and can be read. The unit is the file's."""
+        self._readings += 1
+        if self._readings > _LOOK_AGAIN or not all(path.exists() for path, _ in self._known):
+            self._learn()
+        values: dict[Series, int] = {}
+        for path, series in self._known:
+            try:
+                values[series] = int(text_of(path) or "")
+            except ValueError:  # a chip that is asleep, or an input that nothing is connected to
+                continue
+        return values
+
+    def _learn(self) -> None:
+        self._known = [(path, self._series_of(id)) for id, path in self._find()[:_MOST]]
+        self._readings = 0
+        if not self._known:
+            raise Absent(self._lack)
 
 
 def inputs(host: Host, what: str) -> list[Input]:

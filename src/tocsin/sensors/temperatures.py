@@ -5,37 +5,27 @@ Source: /sys/class/hwmon, or where that has none /sys/class/thermal, in thousand
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
-from tocsin.core.samples import Series
-from tocsin.sensors.base import Absent, Host, Readings, SensorKind, gauge, text_of
-from tocsin.sensors.hwmon import Input, inputs
+from tocsin.sensors.base import Host, Readings, SensorKind, gauge, text_of
+from tocsin.sensors.hwmon import Gauges, Input, inputs
 
 _LEAST, _GREATEST = -100.0, 300.0
 """A chip that is asleep, or not there, gives numbers beyond these."""
-_MOST: Final = 100
+_THOUSANDTHS: Final = 1000
 
 
 class _Temperatures:
     def __init__(self, host: Host) -> None:
-        self._inputs: list[tuple[Path, Series]] = [
-            (path, gauge("hw.temperature", "Cel", **{"hw.id": id}))
-            for id, path in (inputs(host, "temp") or _zones(host))[:_MOST]
-        ]
-        if not self._inputs:
-            raise Absent("no chip tells its temperature")
+        self._gauges = Gauges(
+            lambda: inputs(host, "temp") or _zones(host),
+            lambda id: gauge("hw.temperature", "Cel", **{"hw.id": id}),
+            "no chip tells its temperature",
+        )
 
     def read(self) -> Readings:
-        values: dict[Series, float] = {}
-        for path, series in self._inputs:
-            try:
-                value = int(text_of(path) or "") / 1000
-            except ValueError:
-                continue
-            if _LEAST < value < _GREATEST:
-                values[series] = value
-        return Readings(values)
+        values = {series: value / _THOUSANDTHS for series, value in self._gauges.read().items()}
+        return Readings({series: value for series, value in values.items() if _LEAST < value < _GREATEST})
 
 
 def _zones(host: Host) -> list[Input]:
