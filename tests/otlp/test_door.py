@@ -311,6 +311,24 @@ def test_after_the_database_was_away_no_rate_is_lost_whatever_came_first(house: 
     assert [told.get(user) for _, told in house.ticks()] == [None, *[pytest.approx(0.4)] * 3]
 
 
+def test_an_export_of_which_one_machine_could_not_be_registered_is_not_late_when_it_comes_again(house: House) -> None:
+    host = Host()
+    exports = [host.export(AT_MS + 10_000 * number, 1.0 + number) for number in range(3)]
+    house.send(exports[0], at_ms=AT_MS + 20_000)
+    register = house.intake.register
+
+    def away(*_: object) -> None:
+        raise StoreUnavailable("the database cannot be reached: gone")
+
+    house.intake.register = away  # type: ignore[method-assign, assignment]
+    with pytest.raises(Throttled):
+        house.send(merged(exports[2], Host("web-2").export(AT_MS + 20_000)))
+    house.intake.register = register  # type: ignore[method-assign]
+    house.send(*exports[1:])
+    user = "system.cpu.time{cpu.mode=user}"
+    assert [told.get(user) for _, told in house.ticks()] == [None, *[pytest.approx(0.4)] * 2]
+
+
 def test_exports_that_were_given_up_while_the_database_hung_are_not_late_when_they_come_again(house: House) -> None:
     """Whoever exports waits 5 s, and a database may hang longer."""
     host = Host()
