@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import delete, select, update
 
+from tests.clocks import FakeClock
 from tests.contract.rows import add_machine
 from tocsin.archive import ArchiveBusy, ArchiveError, turn
 from tocsin.archive.archive import Archive, Brought, name_of
@@ -502,6 +503,17 @@ def test_retention_goes_by_whole_days_where_there_is_an_archive(filled: Store, a
     assert content(filled, "minutes") == before["minutes"]
     with filled.read() as conn:
         assert marks.read_samples(conn).kept_from_ms <= DAY + DAY_MS + 8 * HOUR_MS
+
+
+def test_a_keeper_that_stops_while_it_writes_holds_nobody_up(filled: Store, archive: Archive, folder: Path) -> None:
+    clock = FakeClock(NOW_MS + 200 * DAY_MS)
+    steps = keeper.Keeper(store=filled, clock=clock, retention=keeper.Retention(), archive=archive).round()
+    while not any(folder.rglob("*.part")):
+        next(steps)
+    with pytest.raises(ArchiveBusy):
+        archive.write("hours", DAY)
+    steps.close()
+    assert archive.write("hours", DAY).hours > 0
 
 
 def test_a_damaged_document_is_kept(filled: Store, archive: Archive) -> None:
