@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final, Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize, expect
+from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
 from websockets.sync.client import ClientConnection, connect
 
 from tests.browser.axe import violations
@@ -199,6 +199,7 @@ def test_a_source_that_is_gone_is_said_with_its_age(outside: Outside, look: Look
             expect(page.get_by_role("article")).not_to_have_attribute("data-old", "true")
         expect(page.get_by_role("status")).to_have_text("source gone")
         expect(page.get_by_role("article")).to_have_attribute("data-old", "true")
+        expect(page).to_have_title("source gone · Tocsin")
         expect(page.locator("link[rel=icon]")).to_have_attribute("href", "/signs/unknown.svg")
         outside.clock.tick(2 * 3600)
         expect(
@@ -208,6 +209,73 @@ def test_a_source_that_is_gone_is_said_with_its_age(outside: Outside, look: Look
         with outside.gateway() as gateway:
             say(gateway, type="ping")
             expect(page.get_by_role("status")).to_have_text("live")
+
+
+def test_what_nobody_vouches_for_is_drawn_and_said_to_be_of_the_past(outside: Outside, look: Look) -> None:
+    with outside.running():
+        with outside.gateway() as gateway:
+            targets = [{"id": 1, "slug": "shop", "verdict": "up", "enabled": True, "since": "2027-01-15T07:56:00Z"}]
+            say(gateway, type="initial", machines=[outside.machine(1, "db-1")], targets=targets)
+            page = look(timezone_id="UTC")
+            title, card = page.get_by_role("heading", level=1), page.get_by_role("article")
+            row = page.get_by_role("region", name="Targets").get_by_role("listitem")
+            expect(title).to_have_text("All 2 are up")
+            expect(row).to_contain_text("up for 4")
+            live = {"title": look_of(title), "card": look_of(card), "row": look_of(row.locator("> *"))}
+        expect(title).to_have_text("All 2 were up")
+        expect(title.locator("svg")).to_have_attribute("data-sign", "unknown")
+        expect(card).to_contain_text("was up since")
+        expect(row).to_contain_text("was up since")
+        old = {"title": look_of(title), "card": look_of(card), "row": look_of(row.locator("> *"))}
+        assert all(old[name] != live[name] for name in live), (live, old)
+        outside.clock.tick(120)
+        with outside.gateway() as gateway:
+            say(gateway, type="ping")
+            expect(title).to_have_text("All 2 are up")
+            expect(row).to_contain_text("up for 6")
+
+
+def look_of(place: Locator) -> str:
+    """Its colours and those of its first sign."""
+    found: str = place.evaluate(
+        """node => [node, node.querySelector("svg")].map(each => {
+            const drawn = getComputedStyle(each)
+            return [drawn.color, drawn.backgroundColor, drawn.borderStyle].join(" ")
+        }).join(", ")"""
+    )
+    return found
+
+
+def test_of_thousands_only_what_is_in_sight_is_there(outside: Outside, look: Look) -> None:
+    with outside.running(), outside.gateway() as gateway:
+        numbers = range(1, 3001)
+        pages = [
+            [outside.machine(one, f"m-{one}") for one in numbers[first : first + 150]] for first in range(0, 3000, 150)
+        ]
+        for number, machines in enumerate(pages):
+            say(gateway, type="initial", machines=machines, page=number, more=number < len(pages) - 1)
+        page = look()
+        expect(page.get_by_role("heading", level=1)).to_have_text("All 3,000 are up")
+        cards = page.get_by_role("article")
+        expect(cards.first).to_contain_text("m-1")
+        assert cards.count() < 100
+        page.evaluate("window.scrollTo(0, document.documentElement.scrollHeight)")
+        expect(page.get_by_role("article", name="m-3000", exact=True)).to_be_in_viewport()
+        assert cards.count() < 100
+        say(gateway, type="changes", machines=[{"id": 2999, "verdict": "down"}])
+        page.evaluate("window.scrollTo(0, 0)")
+        expect(cards.first).to_contain_text("m-2999")
+
+
+def test_what_is_not_on_the_page_is_counted(outside: Outside, look: Look) -> None:
+    with outside.running(), outside.gateway() as gateway:
+        machines = [outside.machine(1, "db-1"), outside.machine(2, "db-2")]
+        say(gateway, type="initial", machines=machines, machines_left_out=12)
+        page = look()
+        expect(page.get_by_role("heading", level=1)).to_have_text("All 2 shown are up")
+        expect(page.get_by_text("Not everything is shown: there are 12 machines more.")).to_be_visible()
+        say(gateway, type="changes", machines_left_out=0)
+        expect(page.get_by_role("heading", level=1)).to_have_text("All 2 are up")
 
 
 def test_a_source_that_says_nothing_new_makes_old_data(outside: Outside, look: Look) -> None:

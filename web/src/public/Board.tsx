@@ -1,6 +1,6 @@
 /** The public page: how far it can be believed, how everything stands, then machines and targets, the worst first. */
 
-import { useEffect, useMemo, useState, type ReactNode } from "react";
+import { memo, useEffect, useMemo, useState, type ReactNode } from "react";
 import { Bell } from "@/parts/Bell";
 import { Icon } from "@/parts/Icon";
 import { useSettled } from "@/parts/settled";
@@ -9,8 +9,20 @@ import { useNow } from "@/words/clock";
 import { tabTitle } from "@/words/verdicts";
 import styles from "./Board.module.css";
 import { useKnown, type Known } from "./feed";
+import { InSight } from "./InSight";
 import { MachineCard } from "./MachineCard";
-import { belief, countsOf, headline, inOrder, sentence, shortly, worst, type Belief } from "./standing";
+import type { Machine, Picture, Target } from "./picture";
+import {
+  belief,
+  countsOf,
+  headline,
+  ordering,
+  sentence,
+  shortly,
+  unshown,
+  worst,
+  type Belief,
+} from "./standing";
 import { TargetRow } from "./TargetRow";
 import { Theme } from "./Theme";
 
@@ -64,18 +76,29 @@ function Frame({ believed, children }: { believed?: Belief; children?: ReactNode
 
 function Contents({ known, believed, now }: { known: Known; believed: Belief; now: number }) {
   const said = sentence(believed, known.source, now);
+  const more = unshown(known);
+  const isOld = believed !== "live";
   const empty = known.machines.length === 0 && known.targets.length === 0;
   return (
     <>
-      {said !== "" && (
-        <p className={styles.notice}>
-          <Icon name="warning" /> <span>{said}</span>
-        </p>
+      {said !== "" && <Notice>{said}</Notice>}
+      {empty ? (
+        <Nothing believed={believed} connected={known.source.connected} />
+      ) : (
+        <Stand machines={known.machines} targets={known.targets} isPart={more !== ""} isOld={isOld} />
       )}
-      {empty ? <Nothing believed={believed} connected={known.source.connected} /> : <Stand known={known} />}
-      <Machines known={known} isOld={believed !== "live"} />
-      <Targets known={known} />
+      {more !== "" && <Notice>{more}</Notice>}
+      <Machines all={known.machines} isOld={isOld} />
+      <Targets all={known.targets} isOld={isOld} />
     </>
+  );
+}
+
+function Notice({ children }: { children: string }) {
+  return (
+    <p className={styles.notice}>
+      <Icon name="warning" /> <span>{children}</span>
+    </p>
   );
 }
 
@@ -95,58 +118,67 @@ function Nothing({ believed, connected }: { believed: Belief; connected: boolean
   );
 }
 
-function Stand({ known }: { known: Known }) {
-  const sign = worst(countsOf(known));
+interface Standing extends Pick<Picture, "machines" | "targets"> {
+  /** There are more than these. */
+  isPart: boolean;
+  isOld: boolean;
+}
+
+const Stand = memo(function Stand({ machines, targets, isPart, isOld }: Standing) {
+  const picture = { machines, targets };
+  const sign = worst(countsOf(picture));
   return (
-    <h1 className={styles.headline}>
-      {sign !== null && <Sign of={sign} size={18} />}
-      <span>{headline(known)}</span>
+    <h1 className={styles.headline} data-old={isOld || undefined}>
+      {sign !== null && <Sign of={isOld ? "unknown" : sign} size={18} />}
+      <span>{headline(picture, { isPart, isOld })}</span>
     </h1>
   );
-}
+});
 
-function Machines({ known, isOld }: { known: Known; isOld: boolean }) {
+const Machines = memo(function Machines({ all, isOld }: { all: readonly Machine[]; isOld: boolean }) {
   const [hold, setHold] = useState(false);
-  const fresh = useMemo(() => inOrder(known.machines), [known.machines]);
-  const machines = useSettled(fresh, known.machines, { hold, unless: "" });
+  const machines = useInOrder(all, hold);
   if (machines.length === 0) return null;
   return (
-    <section aria-label="Machines">
-      <ul className={styles.cards} onPointerEnter={() => setHold(true)} onPointerLeave={() => setHold(false)}>
-        {machines.map((machine) => (
-          <li key={machine.id} className={styles.place}>
-            <MachineCard machine={machine} isOld={isOld} />
-          </li>
-        ))}
-      </ul>
+    <section aria-label="Machines" onPointerEnter={() => setHold(true)} onPointerLeave={() => setHold(false)}>
+      <InSight items={machines} leastWidth={264} about={152} gap={16}>
+        {(machine) => <MachineCard machine={machine} isOld={isOld} />}
+      </InSight>
     </section>
   );
-}
+});
 
-function Targets({ known }: { known: Known }) {
+const Targets = memo(function Targets({ all, isOld }: { all: readonly Target[]; isOld: boolean }) {
   const [hold, setHold] = useState(false);
-  const fresh = useMemo(() => inOrder(known.targets), [known.targets]);
-  const targets = useSettled(fresh, known.targets, { hold, unless: "" });
+  const targets = useInOrder(all, hold);
   if (targets.length === 0) return null;
   return (
     <section className={styles.targets} aria-label="Targets">
       <h2>Targets</h2>
-      <ul className={styles.rows} onPointerEnter={() => setHold(true)} onPointerLeave={() => setHold(false)}>
-        {targets.map((target) => (
-          <TargetRow key={target.id} target={target} />
-        ))}
-      </ul>
+      <div className={styles.rows} onPointerEnter={() => setHold(true)} onPointerLeave={() => setHold(false)}>
+        <InSight items={targets} leastWidth={null} about={41} gap={0}>
+          {(target) => <TargetRow target={target} isOld={isOld} />}
+        </InSight>
+      </div>
     </section>
   );
+});
+
+/** The worst first; nothing moves under a pointer (`hold`). */
+function useInOrder<T extends Machine | Target>(all: readonly T[], hold: boolean): readonly T[] {
+  const [inOrder] = useState(() => ordering<T>());
+  const fresh = useMemo(() => inOrder(all), [inOrder, all]);
+  return useSettled(fresh, all, { hold, unless: "" });
 }
 
-/** "2 down · Tocsin" and the worst sign; while it cannot be believed, the sign of not knowing. */
+/** "2 down · Tocsin" and the worst sign; while it cannot be believed, why not, and the sign of not knowing. */
 function useTabSigns(known: Known, believed: Belief): void {
   const counts = useMemo(() => countsOf(known), [known]);
   const sign = believed === "live" ? (worst(counts) ?? "bell") : "unknown";
+  const title = believed === "live" ? tabTitle(counts, "") : `${shortly(believed)} · Tocsin`;
   useEffect(() => {
-    document.title = tabTitle(counts, "");
-  }, [counts]);
+    document.title = title;
+  }, [title]);
   useEffect(() => {
     const icon = document.querySelector<HTMLLinkElement>("link[rel=icon]");
     if (icon !== null) icon.href = `/signs/${sign}.svg`;

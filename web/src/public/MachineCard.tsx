@@ -3,13 +3,14 @@
 import { memo, type ReactNode } from "react";
 import { Meter } from "@/parts/Meter";
 import { Sign } from "@/parts/Sign";
-import { Ago, Since } from "@/parts/Time";
+import { Ago } from "@/parts/Time";
 import { useNow } from "@/words/clock";
 import { celsius, flow, hoursLeft, plain } from "@/words/measures";
 import { duration } from "@/words/time";
 import { VERDICT_WORD } from "@/words/verdicts";
 import styles from "./MachineCard.module.css";
 import type { Current, Machine } from "./picture";
+import { StandWords } from "./StandWords";
 import { nameOf } from "./standing";
 
 /** A machine that reports at all does so more often than this. */
@@ -41,6 +42,7 @@ export const MachineCard = memo(function MachineCard({ machine, isOld }: Props) 
       className={styles.card}
       data-sign={verdict}
       data-old={old || undefined}
+      data-past={isOld || undefined}
       aria-label={nameOf(machine)}
     >
       <div className={styles.head}>
@@ -56,14 +58,7 @@ export const MachineCard = memo(function MachineCard({ machine, isOld }: Props) 
       </div>
       {verdict !== undefined && (
         <p className={styles.stand}>
-          {VERDICT_WORD[verdict]}
-          {since !== undefined && since !== null && (
-            <>
-              {" for "}
-              <Since at={since} rough />
-            </>
-          )}
-          {reason !== undefined && reason !== "" && `: ${reason}`}
+          <StandWords word={VERDICT_WORD[verdict]} since={since} reason={reason} isOld={isOld} />
         </p>
       )}
       {meters.length > 0 && (

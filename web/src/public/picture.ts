@@ -48,16 +48,22 @@ export interface Source {
   seen_at: string | null;
 }
 
+/** How many more there are than those that are told; not there: none, or, in changes, as many as before. */
+interface LeftOut {
+  machines_left_out?: number;
+  targets_left_out?: number;
+}
+
 export type Message =
-  | { type: "initial"; at: string; source: Source; machines: Machine[]; targets: Target[] }
-  | {
+  | ({ type: "initial"; at: string; source: Source; machines: Machine[]; targets: Target[] } & LeftOut)
+  | ({
       type: "changes";
       at: string;
       machines: Machine[];
       machines_removed: number[];
       targets: Target[];
       removed: number[];
-    }
+    } & LeftOut)
   | { type: "source"; at: string; source: Source }
   | { type: "pong" };
 
@@ -65,24 +71,36 @@ export interface Picture {
   source: Source;
   machines: readonly Machine[];
   targets: readonly Target[];
+  machinesLeftOut: number;
+  targetsLeftOut: number;
 }
 
 export const NOTHING: Picture = {
   source: { connected: false, seen_at: null },
   machines: [],
   targets: [],
+  machinesLeftOut: 0,
+  targetsLeftOut: 0,
 };
 
 export function after(known: Picture, message: Message): Picture {
   switch (message.type) {
     case "initial":
-      return { source: message.source, machines: message.machines, targets: message.targets };
+      return {
+        source: message.source,
+        machines: message.machines,
+        targets: message.targets,
+        machinesLeftOut: message.machines_left_out ?? 0,
+        targetsLeftOut: message.targets_left_out ?? 0,
+      };
     case "changes":
       return {
         // It comes from a source that is there.
         source: { connected: true, seen_at: message.at },
         machines: merged(known.machines, message.machines, message.machines_removed),
         targets: merged(known.targets, message.targets, message.removed),
+        machinesLeftOut: message.machines_left_out ?? known.machinesLeftOut,
+        targetsLeftOut: message.targets_left_out ?? known.targetsLeftOut,
       };
     case "source":
       return { ...known, source: message.source };

@@ -1,6 +1,6 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { after, NOTHING, type Machine, type Message } from "./picture";
-import { belief, countsOf, headline, inOrder, nameOf, sentence, worst } from "./standing";
+import { belief, countsOf, headline, inOrder, nameOf, ordering, sentence, unshown, worst } from "./standing";
 
 const AT = "2027-01-15T08:00:00.000Z";
 const NOW = Date.parse(AT);
@@ -81,6 +81,51 @@ describe("how everything stands", () => {
       machine(4, { name: "y", verdict: "degraded" }),
     ];
     expect(inOrder(machines).map((one) => one.id)).toEqual([3, 4, 2, 1]);
+  });
+
+  it("sorts again only when the order is another", () => {
+    const order = ordering<Machine>();
+    const first = [machine(1), machine(2), machine(3, { verdict: "down" })];
+    expect(order(first).map((one) => one.id)).toEqual([3, 1, 2]);
+    const sort = vi.spyOn(Array.prototype, "sort");
+    const measured = [machine(1, { current: { cpu: 0.5 } }), machine(2), first[2] as Machine];
+    const again = order(measured);
+    expect(again.map((one) => one.id)).toEqual([3, 1, 2]);
+    expect(again[1]).toBe(measured[0]);
+    expect(sort).not.toHaveBeenCalled();
+    sort.mockRestore();
+    expect(order([machine(1), machine(2, { verdict: "down" })]).map((one) => one.id)).toEqual([2, 1]);
+    expect(order([machine(1), machine(2), machine(4)]).map((one) => one.id)).toEqual([1, 2, 4]);
+    expect(order([machine(1, { name: "z" }), machine(2), machine(4)]).map((one) => one.id)).toEqual([
+      2, 4, 1,
+    ]);
+    expect(order([])).toEqual([]);
+  });
+
+  it("says of the past that it is the past", () => {
+    const all = { machines: [machine(1), machine(2)], targets: [] };
+    expect(headline(all, { isOld: true })).toBe("All 2 were up");
+    expect(headline({ machines: [machine(1)], targets: [] }, { isOld: true })).toBe("Was up");
+    const some = { machines: [machine(1), machine(2), machine(3, { verdict: "down" })], targets: [] };
+    expect(headline(some, { isOld: true })).toBe("1\u00a0was\u00a0down · 2\u00a0were\u00a0up");
+  });
+
+  it("claims nothing of what is not shown", () => {
+    const all = { machines: [machine(1), machine(2)], targets: [] };
+    expect(headline(all, { isPart: true })).toBe("All 2 shown are up");
+    const first = after(NOTHING, { ...FIRST, machines_left_out: 3 });
+    expect(unshown(first)).toBe("Not everything is shown: there are 3 machines more.");
+    const next = after(first, {
+      type: "changes",
+      at: AT,
+      machines: [],
+      machines_removed: [],
+      targets: [],
+      removed: [],
+      targets_left_out: 1,
+    });
+    expect(unshown(next)).toBe("Not everything is shown: there are 3 machines and 1 target more.");
+    expect(unshown(after(next, FIRST))).toBe("");
   });
 
   it("counts what is judged, and leaves out what is paused", () => {

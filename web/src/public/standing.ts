@@ -1,7 +1,7 @@
 /** How far what is on the page can be believed, and how everything stands together. Pure. */
 
 import type { Verdict } from "@/api/types";
-import { counted } from "@/words/numbers";
+import { count, counted } from "@/words/numbers";
 import { duration } from "@/words/time";
 import type { Machine, Picture, Source, Target } from "./picture";
 
@@ -77,6 +77,25 @@ export function inOrder<T extends Machine | Target>(all: readonly T[]): readonly
   );
 }
 
+/** `inOrder` that remembers: while every one keeps its rank and its name, nothing is sorted. */
+export function ordering<T extends Machine | Target>(): (all: readonly T[]) => readonly T[] {
+  let before: readonly T[] = [];
+  return (all) => {
+    const news = new Map(all.map((one) => [one.id, one]));
+    const kept = before.map((one) => {
+      const now = news.get(one.id);
+      return now !== undefined && (now === one || isAlike(now, one)) ? now : undefined;
+    });
+    const same = kept.length === all.length ? kept.filter((one) => one !== undefined) : [];
+    before = same.length === all.length ? same : inOrder(all);
+    return before;
+  };
+}
+
+function isAlike(one: Machine | Target, other: Machine | Target): boolean {
+  return rank(one) === rank(other) && nameOf(one) === nameOf(other);
+}
+
 export type Counts = Record<Verdict, number>;
 
 /** Of machines and targets that are judged. */
@@ -88,8 +107,18 @@ export function countsOf({ machines, targets }: Pick<Picture, "machines" | "targ
   return counts;
 }
 
-/** "1 down · 3 up"; "All 4 are up"; what there is, where nothing is judged. */
-export function headline(picture: Pick<Picture, "machines" | "targets">): string {
+interface Reach {
+  /** There are more than these. */
+  isPart?: boolean;
+  /** So it was, and nobody says that it is. */
+  isOld?: boolean;
+}
+
+/** "1 down · 3 up"; "All 4 are up", "All 4 were up"; what there is, where nothing is judged. */
+export function headline(
+  picture: Pick<Picture, "machines" | "targets">,
+  { isPart = false, isOld = false }: Reach = {},
+): string {
   const counts = countsOf(picture);
   const judged = counts.down + counts.degraded + counts.unknown + counts.up;
   if (judged === 0) {
@@ -100,11 +129,27 @@ export function headline(picture: Pick<Picture, "machines" | "targets">): string
       .filter((part) => part !== "")
       .join(", ");
   }
-  if (counts.up === judged) return judged === 1 ? "Up" : `All ${judged} are up`;
+  if (counts.up === judged) {
+    if (judged === 1 && !isPart) return isOld ? "Was up" : "Up";
+    return `All ${count(judged)} ${isPart ? "shown " : ""}${isOld ? "were" : "are"} up`;
+  }
   return (["down", "degraded", "unknown", "up"] as const)
     .filter((verdict) => counts[verdict] > 0)
-    .map((verdict) => `${counts[verdict]}\u00a0${verdict}`)
+    .map((verdict) => `${count(counts[verdict])}\u00a0${isOld ? pastOf(counts[verdict]) : ""}${verdict}`)
     .join(" · ");
+}
+
+function pastOf(number: number): string {
+  return number === 1 ? "was\u00a0" : "were\u00a0";
+}
+
+/** What is not on the page although it is there; nothing where all is. */
+export function unshown({ machinesLeftOut, targetsLeftOut }: Picture): string {
+  const parts = [
+    machinesLeftOut > 0 ? counted(machinesLeftOut, "machine") : "",
+    targetsLeftOut > 0 ? counted(targetsLeftOut, "target") : "",
+  ].filter((part) => part !== "");
+  return parts.length === 0 ? "" : `Not everything is shown: there are ${parts.join(" and ")} more.`;
 }
 
 export function worst(counts: Counts): Verdict | null {
