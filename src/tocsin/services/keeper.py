@@ -446,10 +446,6 @@ def trim_samples(store: Store, kept: Kept, now_ms: int, archive: Archiver | None
         for what, length_ms in zip(retention.TIERS, (kept.ticks_ms, kept.minutes_ms, kept.hours_ms), strict=True)
     }
     before = {what: at_ms - at_ms % unit_ms for what, at_ms in before.items()}
-    if before["blocks"] > standing.kept_from_ms:
-        with store.write() as conn:
-            marks.advance_samples(conn, marks.TICKS, before["blocks"])
-        yield 0
     dropped_ms = now_ms
     for what, before_ms in before.items():
         tier = _TIER_OF[what]
@@ -471,6 +467,10 @@ def trim_samples(store: Store, kept: Kept, now_ms: int, archive: Archiver | None
                     log.error("samples are kept: they cannot be archived", tier=tier, reason=str(error))
                     before_ms = day_ms
                     break
+        if what == "blocks" and before_ms > standing.kept_from_ms:
+            with store.write() as conn:  # what comes late for them from now on is not among the single ticks
+                marks.advance_samples(conn, marks.TICKS, before_ms)
+            yield 0
         dropped_ms = min(dropped_ms, before_ms)
         table = retention.SAMPLES[what][0].name
         if in_partitions:
