@@ -11,7 +11,9 @@ import time
 import zlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 import grpc
@@ -120,6 +122,8 @@ class SimulatedMachine:
     def __post_init__(self) -> None:
         self.kept: OrderedDict[int, pb.Tick] = OrderedDict()
         self.made = 0
+        self.news = asyncio.Event()
+        """Set when there is another tick."""
         self.times: set[int] = set()
         """Of every tick it ever made."""
         self.seq = 0
@@ -179,6 +183,7 @@ class SimulatedMachine:
         )
         self.kept[self.seq] = tick
         self.made += 1
+        self.news.set()
         self.times.add(at_ms)
         return tick
 
@@ -325,7 +330,9 @@ async def _reports(
         machine.tick()
     yield machine.layout_report()
     while not stop.is_set() and not reading.done():
-        waiting = next((seq for seq in machine.kept if seq not in sent), None) if len(sent) < at_most else None
+        machine.news.clear()
+        # Those that were sent are the first of those that are kept.
+        waiting = next(islice(machine.kept, len(sent), None), None) if len(sent) < at_most else None
         if waiting is None:
             at_ms: int | None = None
             if next_tick is not None:
@@ -333,7 +340,8 @@ async def _reports(
             elif time.monotonic() >= due_s:
                 due_s, at_ms = due_s + machine.every_ms / 1000, _now_ms()
             if at_ms is None:
-                await asyncio.sleep(look_s)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(machine.news.wait(), look_s)
                 continue
             waiting = machine.tick(at_ms).seq
         tick = machine.kept[waiting]
