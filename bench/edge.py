@@ -3,7 +3,7 @@
     python -m bench.edge
 
 Browsers are bare connections that read frames, all in this process, on the other core: what they take is not the
-relay's. Each says that it comes from an address of its own, as behind a proxy: one guest has only so many places.
+relay's.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ import struct
 import sys
 import time
 from collections.abc import Iterator
-from functools import partial
-from ipaddress import ip_address
 from typing import Final, NamedTuple, cast
 
 import psutil
@@ -91,21 +89,19 @@ class _Found(NamedTuple):
 class _Browser(asyncio.Protocol):
     """Counts what it is sent. ``begun`` is set when the relay has agreed to be a WebSocket."""
 
-    def __init__(self, port: int, number: int, took_ms: list[float]) -> None:
+    def __init__(self, port: int, took_ms: list[float]) -> None:
         self.begun = asyncio.Event()
         self.frame_bytes = 0
         self._port = port
-        self._number = number
         self._took_ms = took_ms
         self._buffer = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are none of its classes
         key = base64.b64encode(os.urandom(16)).decode()
-        address = ip_address("10.0.0.0") + self._number
         self._transport.write(
             f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\nX-Forwarded-For: {address}\r\n\r\n".encode()
+            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
         )
 
     def data_received(self, data: bytes) -> None:
@@ -164,8 +160,8 @@ async def _measured(port: int, relay: psutil.Process, lengths: Lengths) -> _Foun
         await gateway.send(json.dumps({"type": "initial", "machines": []}))
         while len(browsers) < lengths.browsers:
             some = [
-                (await loop.create_connection(partial(_Browser, port, number, took_ms), "127.0.0.1", port))[1]
-                for number in range(len(browsers), min(len(browsers) + CONNECTING_AT_ONCE, lengths.browsers))
+                (await loop.create_connection(lambda: _Browser(port, took_ms), "127.0.0.1", port))[1]
+                for _ in range(min(CONNECTING_AT_ONCE, lengths.browsers - len(browsers)))
             ]
             await asyncio.gather(*(one.begun.wait() for one in some))
             browsers += some

@@ -82,20 +82,24 @@ async def test_one_guest_does_not_take_every_place(
 ) -> None:
     monkeypatch.setattr(edge_app, "MOST_OF_A_GUEST", 2)
     async with served.relay(clock) as address:
-        async with browser(address) as one, browser(address) as two:
+
+        def guest(where: str) -> connect:
+            return connect(f"ws://{address}/ws", additional_headers={"X-Forwarded-For": where})
+
+        async with guest("203.0.113.9") as one, guest("203.0.113.9") as two:
             await said(one)
             await said(two)
             for _ in range(3):
-                async with browser(address) as three:
+                async with guest("203.0.113.9") as three:
                     assert await closed(three) == 1013
-            async with browser(address, local_addr=("127.0.0.2", 0)) as neighbour:
+            async with guest("203.0.113.10") as neighbour:
                 assert (await said(neighbour))["type"] == "initial"
-            shown = {"X-Forwarded-For": "203.0.113.9"}
-            async with connect(f"ws://{address}/ws", additional_headers=shown) as behind_a_proxy:
-                assert (await said(behind_a_proxy))["type"] == "initial"
+            async with browser(address) as three, browser(address) as four, browser(address) as five:
+                for at_home in (three, four, five):
+                    assert (await said(at_home))["type"] == "initial"
         async with asyncio.timeout(served.WITHIN_S):
             while True:  # the places are free again when the relay has seen them go
-                async with browser(address) as again:
+                async with guest("203.0.113.9") as again:
                     if (await heard_or_closed(again)) == "initial":
                         break
     assert capsys.readouterr().out.count("FORWARDED_ALLOW_IPS") == 1

@@ -55,8 +55,8 @@ REFUSED_PER_MINUTE: Final = 60
 """Messages that make no sense, of one gateway."""
 WORDS_PER_MINUTE: Final = 30
 """Of one browser, pings and all."""
-MOST_OF_A_GUEST: Final = 50
-"""Browsers watching from one network: an office behind one address has these, and one host cannot take every place."""
+MOST_OF_A_GUEST: Final = 500
+"""Browsers watching from one network: a large office is behind one address, and one host cannot take every place."""
 MOST_CONNECTIONS: Final = MOST_WATCHERS + MOST_FEEDERS + MOST_STRANGERS + 512
 """All that are open. WebSockets count and are never turned away here, so these many leave 512 for who asks once."""
 

@@ -43,8 +43,13 @@ def _mapped(proxy: str) -> str:
     return f"{place}/{96 + network.prefixlen}" if "/" in proxy else place
 
 
+def _is_at_home(guest: str) -> bool:
+    """On the relay's own host: a proxy that does not say for whom it asks, or whoever runs it."""
+    return guest.startswith("127.") or guest == "::/64"
+
+
 class Places:
-    """How many of them one guest may have at once."""
+    """How many of them one guest may have at once; who is on the relay's own host as many as there are."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -53,7 +58,7 @@ class Places:
     @contextmanager
     def one_more(self, guest: str) -> Iterator[bool]:
         """False: it has as many as it may."""
-        if self._taken[guest] >= self._most:
+        if self._taken[guest] >= self._most and not _is_at_home(guest):
             yield False
             return
         self._taken[guest] += 1
