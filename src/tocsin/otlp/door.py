@@ -117,6 +117,11 @@ class _Export:
             used.settled(one.at_ms, is_stored=self.is_stored)
 
 
+def _settle(exports: Sequence[_Export]) -> None:
+    for export in exports:
+        export.settle()
+
+
 @dataclass(slots=True)
 class _Batch:
     exports: list[_Export] = field(default_factory=list)
@@ -347,9 +352,8 @@ class Door:
         try:
             return self._write(exports)
         finally:
-            for export in exports:
-                with suppress(RuntimeError):
-                    loop.call_soon_threadsafe(export.settle)
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(_settle, exports)
 
     def _write(self, exports: Sequence[_Export]) -> list[Exception | None]:
         """On a thread. One that cannot be written keeps the others from nothing."""
