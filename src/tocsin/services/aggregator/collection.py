@@ -37,8 +37,9 @@ from tocsin.v1 import collection_pb2 as pb
 LARGEST_REPORT_BYTES: Final = 2 << 20
 MOST_OF_STREAM_BYTES: Final = 1 << 20
 """Of what one stream has brought may wait; it is read on once half of that is written."""
-MOST_BYTES: Final = 128 << 20
-"""May wait in all; who brings more is sent away."""
+MOST_BYTES: Final = 64 << 20
+"""May wait in all, so much as is written within the time a collector waits for its receipt; who brings more is sent
+away."""
 RETRY_S: Final = 3.0
 LINGER_S: Final = 0.04
 """A batch waits so long for others to join it."""
