@@ -47,6 +47,8 @@ LOOK_S: Final = 2.0
 CLOCK_S: Final = 0.01
 """So often it is looked whose next tick is due."""
 COLLECTED_EVERY_MS: Final = 5000
+SETTLE_S: Final = 10.0
+"""All browsers come at once, and each is given everything: what is measured begins after that."""
 LISTENING_BROWSERS: Final = 5
 """Of the browsers, so many read every message; the others only take it."""
 
@@ -151,7 +153,8 @@ async def _watch(address: str, key: str, browsers: int, seconds: float) -> dict[
     """From the time of a tick to its arrival, of machines' first sight of each tick."""
     late_ms: list[float] = []
     taken = 0
-    over_s = time.monotonic() + seconds
+    settled_s = time.monotonic() + SETTLE_S
+    over_s = settled_s + seconds
 
     async def one(number: int) -> None:
         nonlocal taken
@@ -167,7 +170,7 @@ async def _watch(address: str, key: str, browsers: int, seconds: float) -> dict[
                 except TimeoutError:
                     return
                 taken += 1
-                if number < LISTENING_BROWSERS:
+                if number < LISTENING_BROWSERS and time.monotonic() >= settled_s:
                     now_ms = time.time_ns() / 1e6
                     told = msgspec.json.decode(message).get("machines", ())
                     late_ms.extend(now_ms - _ms(machine["last_seen"]) for machine in told)
@@ -263,7 +266,7 @@ def live(machines: int, browsers: int, seconds: float) -> list[Figure]:
     with tempfile.TemporaryDirectory() as place, running(Path(place)) as installation:
         key, reader = _ingest_key(installation), installation.key
         whole = psutil.Process(installation.processes[0].popen.pid)
-        with _part("ease", installation.grpc_port, key, machines, seconds + 20) as fleet:
+        with _part("ease", installation.grpc_port, key, machines, seconds + SETTLE_S + 20) as fleet:
             time.sleep(15)  # until all of them are there
             began_s, before_s = time.monotonic(), _cpu_s([whole])
             with _part("watch", installation.address, reader, browsers, seconds) as watching:
