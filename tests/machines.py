@@ -13,7 +13,6 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any, Final
 
 import grpc
@@ -325,14 +324,14 @@ async def _reports(
     look_s: float,
 ) -> AsyncIterator[pb.Report]:
     due_s = time.monotonic()
+    top = -1  # of what was sent on this stream
     yield machine.hello()
     if not machine.kept and next_tick is None:
         machine.tick()
     yield machine.layout_report()
     while not stop.is_set() and not reading.done():
         machine.news.clear()
-        # Those that were sent are the first of those that are kept.
-        waiting = next(islice(machine.kept, len(sent), None), None) if len(sent) < at_most else None
+        waiting = next((seq for seq in machine.kept if seq > top), None) if len(sent) < at_most else None
         if waiting is None:
             at_ms: int | None = None
             if next_tick is not None:
@@ -347,6 +346,7 @@ async def _reports(
         tick = machine.kept[waiting]
         tick.sent_at_ms = _now_ms()
         sent.add(waiting)
+        top = waiting
         yield pb.Report(tick=tick)
 
 
