@@ -176,20 +176,20 @@ def test_writers_take_turns_in_the_order_they_came(path: Path) -> None:
 # ── another process holds the database ────────────────────────────────────────────────────────────────
 
 _HOLD = """
-import sqlite3, sys
+import select, sqlite3, sys
 held = sqlite3.connect(sys.argv[1], isolation_level=None)
-held.execute("BEGIN EXCLUSIVE")
+held.execute(sys.argv[2])
 print("held", flush=True)
-sys.stdin.read()
+select.select([sys.stdin], [], [], float(sys.argv[3]))
 held.execute("COMMIT")
 held.close()
 """
 
 
 @contextmanager
-def locked_by_another_process(path: Path) -> Iterator[None]:
+def locked_by_another_process(path: Path, begin: str = "BEGIN EXCLUSIVE", at_most_s: float = 60) -> Iterator[None]:
     with subprocess.Popen(
-        [sys.executable, "-c", _HOLD, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", _HOLD, path, begin, str(at_most_s)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"held\n"
@@ -207,6 +207,23 @@ def test_a_database_locked_by_another_process_is_busy_and_then_is_not(store: Sto
         assert names(store) == {"before"}, "reading goes on"
     add(store, "after")
     assert names(store) == {"before", "after"}
+
+
+@pytest.mark.parametrize("begin", ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
+def test_who_opens_a_new_file_waits_for_another_who_is_at_it(path: Path, begin: str) -> None:
+    """As when several processes are started at once, and none of them has been here before."""
+    opened = Store(f"sqlite:///{path}")
+    with locked_by_another_process(path, begin, at_most_s=0.3):
+        opened.migrate()
+    assert opened.schema_state() == "current"
+    opened.close()
+
+
+def test_who_opens_a_new_file_waits_no_longer_than_it_is_told_to(path: Path) -> None:
+    opened = Store(f"sqlite:///{path}", busy_timeout_s=0.05)
+    with locked_by_another_process(path, "BEGIN IMMEDIATE"), pytest.raises(StoreBusy, match="locked by another"):
+        opened.migrate()
+    opened.close()
 
 
 def test_a_write_begins_by_taking_the_lock(store: Store, path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -257,8 +258,8 @@ def _sqlite_engine(
     )
 
     def configure(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
+        _write_ahead(connection, patience.lock_s)
         for pragma in (
-            "journal_mode = WAL",
             "synchronous = NORMAL",  # a power cut may lose the last commits, never the database
             "foreign_keys = ON",
             f"cache_size = {-cache_kib}",
@@ -279,6 +280,22 @@ def _sqlite_engine(
     event.listen(engine, "connect", configure)
     event.listen(engine, "begin", open_transaction)
     return engine
+
+
+def _write_ahead(connection: sqlite3.Connection, patience_s: float) -> None:
+    """Turn on the write-ahead log. The file keeps that, so only the first to open a new one has anything to do; and
+    there, whatever ``timeout`` says, SQLite refuses at once when somebody else is writing.
+    """
+    until = time.monotonic() + patience_s
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").close()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.005)
+        else:
+            return
 
 
 _NOTICING: Final = {
