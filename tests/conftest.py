@@ -2,6 +2,7 @@
 
 import os
 
+import structlog
 from hypothesis import HealthCheck, settings
 
 from tests.postgres import (
@@ -13,6 +14,7 @@ from tests.postgres import (
     timescale_url,
 )
 from tests.redis import private_redis, redis_server, redis_url
+from tocsin.lib.log import WITHOUT_VALUES
 
 __all__ = [
     "empty_postgres_url",
@@ -25,6 +27,15 @@ __all__ = [
     "timescale_server",
     "timescale_url",
 ]
+
+# What the library does by itself shows every variable of every frame, and takes seconds for it.
+structlog.configure(
+    processors=[
+        structlog.processors.add_log_level,
+        structlog.dev.set_exc_info,
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=WITHOUT_VALUES),
+    ]
+)
 
 # How fast an example was says something about the machine's other work, and nothing about the code.
 settings.register_profile("tocsin", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)

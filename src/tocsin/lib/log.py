@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import sys
 from contextlib import suppress
-from typing import Literal
+from typing import Final, Literal
 
 import structlog
 
+WITHOUT_VALUES: Final = structlog.dev.plain_traceback
+"""How an exception is told. With the values of variables it would take seconds, and tell secrets."""
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -27,7 +29,9 @@ def configure(log_format: Literal["auto", "text", "json"], level: str) -> None:
     """Logs go to standard error; standard output belongs to what a command answers."""
     text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if text else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=WITHOUT_VALUES)
+        if text
+        else structlog.processors.JSONRenderer()
     )
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
