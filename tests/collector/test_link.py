@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sized
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -333,6 +334,51 @@ async def test_a_hello_that_is_refused_costs_no_tick(tmp_path: Path, said: Said)
         await sender.until(lambda: refused > 6)
         assert len(sender.spool) == 5
         refusing.stop()
+
+
+@pytest.mark.parametrize("moment", ["it is refused", "its time is over"])
+async def test_it_stops_at_any_moment(
+    tmp_path: Path, said: Said, aggregator: Aggregator, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while a stream ends, and before anybody has seen that."""
+    loop = asyncio.get_running_loop()
+    stopped: list[BaseException | None] = []
+
+    def stop(link: Link) -> None:
+        try:
+            link.stop()
+        except RuntimeError as error:
+            stopped.append(error)
+        else:
+            stopped.append(None)
+
+    if moment == "it is refused":
+        send = Link._send
+
+        async def slow_to_end(link: Link, talk: Any) -> None:
+            try:
+                await send(link, talk)
+            finally:
+                await asyncio.sleep(0)
+                stop(link)
+
+        monkeypatch.setattr(Link, "_send", slow_to_end)
+        aggregator.take = lambda tick, context: context.abort(grpc.StatusCode.INVALID_ARGUMENT, "tick.values: no")
+    else:
+        aggregator.take = lambda tick, context: None
+    async with sending(tmp_path, said, aggregator.address, patience=SOON._replace(ack_s=0.3)) as sender:
+        sender.put(3)
+        if moment == "its time is over":
+            await sender.until(lambda: sender.link._talk is not None and len(sender.link._talk.under_way) == 3)
+            await asyncio.sleep(0.05)
+            assert sender.link._talk is not None
+            assert sender.link._talk.deadline is not None
+            over_s = sender.link._talk.deadline.when()
+            assert over_s is not None
+            loop.call_at(over_s + 1e-5, stop, sender.link)
+        await sender.until(lambda: bool(stopped))
+        assert set(stopped) == {None}
+        assert len(sender.spool) == 3
 
 
 @pytest.mark.parametrize("when", ["at once", "with the tick"])

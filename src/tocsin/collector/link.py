@@ -282,6 +282,8 @@ class Link:
         else:
             if not talk.is_heard:
                 raise _Ended(_Trouble.FOREIGN, "it ended the stream without a word")
+        finally:
+            talk.deadline = None
 
     def _take(self, talk: _Talk, receipt: pb.Receipt) -> None:
         talk.is_heard = True
@@ -297,7 +299,7 @@ class Link:
 
     def _watch(self, talk: _Talk) -> None:
         """What is under way is to be acknowledged within its time; where nothing is, nothing is waited for."""
-        if talk.deadline is None:
+        if talk.deadline is None or talk.deadline.expired():
             return
         limit_s = FLUSH_S if self._stopping.is_set() else self._patience.ack_s
         talk.deadline.reschedule(self._loop.time() + limit_s if talk.under_way or self._stopping.is_set() else None)
