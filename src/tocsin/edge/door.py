@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from asyncio import BaseTransport, TimerHandle, Transport
+from asyncio import AbstractEventLoop, BaseTransport, Protocol, TimerHandle, Transport
 from typing import Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -28,7 +28,7 @@ class _Patience:
     """Drops a connection between two looks of which it took nothing of what waits for it."""
 
     def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+        self.transport = transport
         self._unsent = 0
         self._paused = False
         self._moved = False
@@ -43,13 +43,13 @@ class _Patience:
 
     @property
     def unsent(self) -> int:
-        return self._transport.get_write_buffer_size()
+        return self.transport.get_write_buffer_size()
 
     def is_over(self) -> bool:
         """Called every PATIENCE_S. While nothing is paused more is being written, so that a size tells nothing."""
         before, self._unsent = self._unsent, self.unsent
         moved, self._moved = self._moved, False
-        stands = self._paused or self._transport.is_closing()
+        stands = self._paused or self.transport.is_closing()
         return stands and not moved and 0 < before <= self._unsent
 
 
@@ -59,10 +59,12 @@ def _cut_off(transport: Transport) -> None:
     transport.abort()
 
 
-class Door(WebSocketsSansIOProtocol):
-    """A WebSocket. A frame or message that is too large closes with 1009, without being kept."""
+class _LookedAfter(Protocol):
+    """A connection that is dropped when nobody does anything with it. To be mixed into one of Uvicorn's protocols."""
 
+    loop: AbstractEventLoop
     _look: TimerHandle | None = None
+    _patience: _Patience
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
@@ -70,15 +72,22 @@ class Door(WebSocketsSansIOProtocol):
         self._look = self.loop.call_later(PATIENCE_S, self._look_after)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._look is not None:
-            self._look.cancel()
+        self._leave()
         super().connection_lost(exc)
 
+    def _leave(self) -> None:
+        """It is looked after no more."""
+        if self._look is not None:
+            self._look.cancel()
+
     def _look_after(self) -> None:
-        if self._patience.is_over():
-            _cut_off(self.transport)
+        if self._is_over():
+            _cut_off(self._patience.transport)
         else:
             self._look = self.loop.call_later(PATIENCE_S, self._look_after)
+
+    def _is_over(self) -> bool:
+        return self._patience.is_over()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -87,6 +96,10 @@ class Door(WebSocketsSansIOProtocol):
     def resume_writing(self) -> None:
         super().resume_writing()
         self._patience.resume()
+
+
+class Door(_LookedAfter, WebSocketsSansIOProtocol):
+    """A WebSocket. A frame or message that is too large closes with 1009, without being kept."""
 
     def handle_connect(self, event: Request) -> None:
         path = event.path.partition("?")[0]
@@ -100,46 +113,21 @@ class Door(WebSocketsSansIOProtocol):
         super().handle_ping()
 
 
-class Entrance(HttpToolsProtocol):
+class Entrance(_LookedAfter, HttpToolsProtocol):
     """Every connection, until it is a WebSocket. Who asks for nothing between two looks is dropped, too."""
 
-    _look: TimerHandle | None = None
     _seen: Any = None
     """The request that was answered at the last look, or that there was none."""
-
-    def connection_made(self, transport: BaseTransport) -> None:
-        super().connection_made(cast(Transport, transport))
-        self._patience = _Patience(cast(Transport, transport))
-        self._look = self.loop.call_later(PATIENCE_S, self._look_after)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._leave()
-        super().connection_lost(exc)
 
     def handle_websocket_upgrade(self) -> None:
         self._leave()
         super().handle_websocket_upgrade()
 
-    def _leave(self) -> None:
-        if self._look is not None:
-            self._look.cancel()
-
-    def _look_after(self) -> None:
-        if self._patience.is_over() or self._is_idle():
-            _cut_off(self.transport)
-        else:
-            self._look = self.loop.call_later(PATIENCE_S, self._look_after)
+    def _is_over(self) -> bool:
+        return super()._is_over() or self._is_idle()
 
     def _is_idle(self) -> bool:
         """The first look is PATIENCE_S after it came."""
         answering = self.cycle is not None and not self.cycle.response_complete
         before, self._seen = self._seen, self.cycle
         return not answering and not self._patience.unsent and before is self.cycle
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._patience.pause()
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        self._patience.resume()
