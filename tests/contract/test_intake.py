@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import Engine, event, func, select
 
 from tests.clocks import FakeClock
 from tests.machines import USUAL, SimulatedMachine, usual_layout
@@ -23,13 +23,16 @@ from tocsin.intake.intake import Intake
 from tocsin.intake.memory import LOOK_MS
 from tocsin.intake.sense import AHEAD_MS, MOST_SERIES
 from tocsin.pipeline import Pipeline
+from tocsin.services import keeper
 from tocsin.services.sweep import EVERY_S, NOBODY_LISTENED, SETTLE_MS, Sweep
 from tocsin.store import machines, samples, states, transitions
 from tocsin.store.engine import Store
 from tocsin.store.machines import MachineRow, Now
+from tocsin.store.sealing import Kept
 from tocsin.store.tables import samples as samples_table
 
 HOUR_MS = 3_600_000
+KEPT = Kept()
 
 
 @pytest.fixture
@@ -123,6 +126,23 @@ class House:
                 conn, Subject(MACHINE, machine_id), from_ms=0, to_ms=2**60, location_id=HEADLINE, rule=rule
             )
         return [(one.transition.after.value, one.transition.at_ms) for one in reversed(found)]
+
+    def seal(self) -> None:
+        now_ms = self.clock.now_ms()
+        for chore in (
+            keeper.seal_samples(self.store, now_ms),
+            keeper.merge_late_samples(self.store, KEPT, now_ms, set()),
+        ):
+            for _ in chore:
+                pass
+
+    def number_read(self, machine_id: int, from_ms: int, to_ms: int) -> int:
+        """Of the ticks, however they are stored."""
+        with self.store.read() as conn:
+            names = {"system.uptime"}
+            now_ms = self.clock.now_ms()
+            points = samples.read(conn, machine_id, names, from_ms, to_ms, step_ms=60_000, now_ms=now_ms, kept=KEPT)
+        return int(points.count.sum())
 
     def listen_and_sweep(self, seconds: float, *, listening: bool = True) -> None:
         for _ in range(round(seconds / EVERY_S)):
@@ -440,6 +460,96 @@ def test_a_clock_that_is_set_right_is_followed_at_once(house: House, clock: Fake
         house.intake.write([house.arrived(one, machine, now_ms + off_ms, sent_at_ms=now_ms + off_ms)])
         clock.tick(5)
     assert sorted(house.rows(one)) == [1_800_000_000_000 + 5000 * n for n in range(6)]
+
+
+def test_no_tick_is_lost_where_a_clock_seems_to_be_slow_for_a_while(house: House, clock: FakeClock) -> None:
+    """What is moved by five seconds comes to lie exactly on the tick before."""
+    one = house.register(SimulatedMachine("m-1"))
+    begin_ms = clock.now_ms()
+    for n in range(1, 50):
+        at_ms = begin_ms + 5000 * n
+        received_ms = at_ms + (5000 if 10 <= n < 30 else 0)
+        house.intake.write([small(house, one, n, at_ms, 50.0 * n, sent_at_ms=at_ms, received_ms=received_ms)])
+        clock.tick(5)
+    assert house.number_stored() == 49
+    rates = [float(vector[0]) for vector in house.rows(one).values()]
+    assert [rate for rate in rates if not np.isnan(rate)] == pytest.approx([10.0] * 46, rel=1e-3)
+    assert sum(map(np.isnan, rates)) == 3, "the first, and where the clock was judged anew"
+
+
+@pytest.mark.parametrize("cut", [7, 100])
+def test_no_tick_is_lost_where_a_clock_is_set_back_by_whole_intervals(house: House, clock: FakeClock, cut: int) -> None:
+    """Once within the hour, and once into hours that are sealed; by aggregators that have just begun, too."""
+    one = house.register(SimulatedMachine("m-1"))
+    begin_ms = clock.now_ms() // HOUR_MS * HOUR_MS
+    times = [begin_ms + 5000 * n for n in range(720)]
+    back = [begin_ms + 3_300_000 + 5000 * n for n in range(100)]
+    far_back = [begin_ms + 600_000 + 5000 * n for n in range(100)]
+    clock.tick(3600)
+    sent: list[int] = []
+
+    def send(several: list[int]) -> None:
+        ticks = [small(house, one, len(sent) + n, at_ms, 0.0) for n, at_ms in enumerate(several)]
+        sent.extend(several)
+        for begin in range(0, len(ticks), cut):
+            house.intake.write(ticks[begin : begin + cut])
+
+    send(times)
+    send(back)
+    house.intake = house.copy()
+    send(back)
+    clock.tick(5 * 3600)
+    house.seal()
+    send(far_back)
+    send(far_back)
+    house.intake = house.copy()
+    send(far_back)
+    house.seal()
+    assert house.number_read(one, begin_ms, begin_ms + 2 * HOUR_MS) == len(sent)
+
+
+@pytest.mark.parametrize(("every_ms", "back_ms"), [(5000, 5000), (1000, 1000), (5000, 4997)])
+def test_a_clock_that_is_set_back_makes_no_rates_of_what_it_did_not_measure(
+    house: House, clock: FakeClock, every_ms: int, back_ms: int
+) -> None:
+    machine = SimulatedMachine("m-1", every_ms=every_ms)
+    one = house.register(machine)
+    begin_ms = clock.now_ms()
+    times = [begin_ms + every_ms * n - (back_ms if n >= 5 else 0) for n in range(10)]
+    clock.tick(60)
+    house.intake.write([small(house, one, n, at_ms, every_ms / 100 * n) for n, at_ms in enumerate(times)])
+    rates = [float(vector[0]) for _, vector in sorted(house.rows(one).items())]
+    assert len(rates) == 10
+    assert [rate for rate in rates if not np.isnan(rate)] == pytest.approx([10.0] * 8, rel=2e-3)
+
+
+def test_a_fleet_that_brings_what_it_kept_into_sealed_hours_is_looked_up_once(
+    house: House, clock: FakeClock, store: Store
+) -> None:
+    begin_ms = clock.now_ms() // HOUR_MS * HOUR_MS
+    clock.tick(3600)
+    ids = [house.register(SimulatedMachine(f"m-{number}")) for number in range(20)]
+    house.intake.write([small(house, one, n, begin_ms + 5000 * n, 0) for one in ids for n in range(100)])
+    clock.tick(3600)
+    house.seal()
+    house.intake = house.copy()
+    statements = 0
+
+    def count(*_: object) -> None:
+        nonlocal statements
+        statements += 1
+
+    event.listen(Engine, "before_cursor_execute", count)
+    try:
+        for cut in range(100, 500, 40):
+            house.intake.write(
+                [small(house, one, n, begin_ms + 5000 * n, 0) for one in ids for n in range(cut, cut + 40)]
+            )
+    finally:
+        event.remove(Engine, "before_cursor_execute", count)
+    assert statements < 400
+    house.seal()
+    assert house.number_read(ids[0], begin_ms, begin_ms + HOUR_MS) == 500
 
 
 # ── judging ───────────────────────────────────────────────────────────────────────────────────────────

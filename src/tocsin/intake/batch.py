@@ -21,10 +21,12 @@ from tocsin.core.samples import Layout
 from tocsin.core.spark import advanced
 from tocsin.intake.arrived import Arrived
 from tocsin.intake.judging import Judge, News
-from tocsin.intake.memory import Floats, Ints, Machine, Newest, Plan
+from tocsin.intake.memory import STEADY_MS, Floats, Ints, Machine, Newest, Plan
 from tocsin.store.samples import Tick
 
 TREND_MS: Final = 60_000
+SOONEST: Final = 10
+"""Of numbered ticks that come within this part of their interval, one is from before the clock was set."""
 
 
 class Group(NamedTuple):
@@ -173,6 +175,7 @@ class _Part(NamedTuple):
             summary,
             processes,
             self.trend,
+            last.at_ms - times[-1],
         )
 
 
@@ -199,6 +202,8 @@ class _Stack:
         vectors: list[memoryview] = []
         firsts: list[int] = []
         is_tick: list[bool] = []
+        moved_ms: list[int] = []
+        soonest_ms: list[int] = []
         self.at_ms: list[int] = []
         self.before: list[Newest | None] = []
         """Of each group, what it goes on from."""
@@ -211,11 +216,16 @@ class _Stack:
                 vectors.append(before.raw.data)
                 is_tick.append(False)
                 self.at_ms.append(before.at_ms)
+                moved_ms.append(before.moved_ms)
+                soonest_ms.append(0)
                 self.starts.add(before.starts_ms, 0)
             correction_ms = machine.correction_ms
-            for tick in several:
+            soonest = machine.row.every_ms // SOONEST if several[-1].boot_id else 0
+            for tick, at_ms in zip(several, times, strict=True):
                 vectors.append(tick.values.data)
                 is_tick.append(True)
+                moved_ms.append(tick.at_ms - at_ms)
+                soonest_ms.append(soonest)
                 self.starts.add(tick.starts_ms, correction_ms)
             self.at_ms += times
         raw = np.frombuffer(b"".join(vectors), dtype=np.float64)
@@ -226,6 +236,9 @@ class _Stack:
         """The others are what a machine's first one is measured from."""
         self.begins: NDArray[np.bool_] = np.zeros(len(vectors), dtype=bool)
         self.begins[firsts] = True
+        # Where the clock was set, or is judged anew, nobody knows how much time has passed since the tick before.
+        self.begins[1:] |= np.abs(np.diff(moved_ms)) > STEADY_MS
+        self.begins[1:] |= np.diff(self.at_ms) < np.array(soonest_ms[1:])
 
 
 class _Starts:

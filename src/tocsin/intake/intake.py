@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from tocsin.bus.base import Bus
 from tocsin.core.bands import INTERVALS_OF_SILENCE
+from tocsin.core.rollup import HOUR_MS
 from tocsin.core.samples import Layout
 from tocsin.intake.arrived import Arrived, IdentityInUse, Introduced, Refused
 from tocsin.intake.batch import Batch, Group
@@ -29,6 +30,14 @@ LISTENING: Final = "intake"
 LISTENING_MS: Final = 10_000
 REWOUND_MS: Final = 60_000
 """A tick with an old number that is so much newer than the last one is no repetition."""
+
+ROOM_MS: Final = 1000
+"""A tick finds a time of its own within this: nobody's clock is set back so often to the same moment."""
+
+Groups = dict[Plan, dict[int, Group]]
+"""By layout and machine."""
+Place = tuple[Group, int]
+"""Of a tick in its group."""
 
 log = get_logger("intake")
 
@@ -145,10 +154,13 @@ class Intake:
             newest_seqs = machines.newest_seqs(conn, unnumbered) if unnumbered else {}
             self._memory.reread_moved(conn, known, stored, newest_seqs)
             _rewind(conn, arrived, known, stored)
-            groups, acked = _sorted_out(arrived, plans, known, stored, batch, now_ms)
-            for plan, several in groups.items():
-                batch.take(plan, several)
-            heard_of = {group.machine.row.id: group.machine for several in groups.values() for group in several}
+            _look_closer(conn, arrived, known)
+            groups, acked, doubtful = _sorted_out(arrived, plans, known, stored, batch, now_ms)
+            if doubtful:
+                _keep_apart(conn, known, doubtful, groups)
+            for plan, of_plan in groups.items():
+                batch.take(plan, list(of_plan.values()))
+            heard_of = {machine_id: known[machine_id] for of_plan in groups.values() for machine_id in of_plan}
             for machine in heard_of.values():
                 judge.reporting(machine)
             samples.insert_many(conn, batch.ticks)
@@ -178,11 +190,13 @@ def _sorted_out(
     stored: Mapping[tuple[int, str], int],
     batch: Batch,
     now_ms: int,
-) -> tuple[dict[Plan, list[Group]], dict[tuple[int, str], int]]:
-    """What is new and of a time that makes sense, by layout and machine; and what will be known of each boot."""
+) -> tuple[Groups, dict[tuple[int, str], int], dict[int, list[Place]]]:
+    """What is new and of a time that makes sense; what will be known of each boot; and of each machine those ticks that
+    may be of the time of another one."""
     latest_ms, oldest_ms = now_ms + AHEAD_MS, now_ms - OLDEST_MS
     acked: dict[tuple[int, str], int] = {}
-    groups: dict[Plan, dict[int, Group]] = defaultdict(dict)
+    groups: Groups = defaultdict(dict)
+    doubtful: dict[int, list[Place]] = defaultdict(list)
     for tick in arrived:
         machine = known.get(tick.machine_id)
         if machine is None:
@@ -210,9 +224,57 @@ def _sorted_out(
         if group is None:
             group = of_plan[tick.machine_id] = Group(machine, [], [])
             machine.layouts[id(plan.layout)] = plan.layout, now_ms
+        at_ms -= machine.correction_ms
+        if at_ms > machine.latest_ms:
+            machine.latest_ms, machine.sure_ms = at_ms, None
+        elif tick.boot_id:
+            doubtful[tick.machine_id].append((group, len(group.ticks)))
         group.ticks.append(tick)
-        group.at_ms.append(at_ms - machine.correction_ms)
-    return {plan: list(several.values()) for plan, several in groups.items()}, acked
+        group.at_ms.append(at_ms)
+    return groups, acked, doubtful
+
+
+def _look_closer(conn: Connection, arrived: Sequence[Arrived], known: Mapping[int, Machine]) -> None:
+    """Where ticks come for an hour that is sealed, finds out when its last one was."""
+    rough = {one: machine for one, machine in known.items() if machine.sure_ms is not None}
+    if not rough:
+        return
+    ends_ms = {
+        tick.machine_id: machine.latest_ms
+        for tick in arrived
+        if (machine := rough.get(tick.machine_id)) and tick.at_ms - machine.correction_ms <= machine.latest_ms
+    }
+    if ends_ms:
+        lasts_ms = samples.last_sealed(conn, ends_ms)
+        for machine_id in ends_ms:
+            machine = rough[machine_id]
+            machine.latest_ms = max(lasts_ms.get(machine_id, 0), machine.sure_ms or 0)
+            machine.sure_ms = None
+
+
+def _keep_apart(
+    conn: Connection, known: Mapping[int, Machine], doubtful: Mapping[int, Sequence[Place]], groups: Groups
+) -> None:
+    """Gives each tick a time of its own, later by as many milliseconds as it takes. By its number it is a new one; one
+    of the same time is another, from before the clock was set back or judged to be so much ahead."""
+    alike: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for machine_id, places in doubtful.items():
+        times = [group.at_ms[index] for group, index in places]
+        alike[min(times) // HOUR_MS, (max(times) + ROOM_MS) // HOUR_MS].append(machine_id)
+    for (first, last), machine_ids in alike.items():
+        stored = samples.times(conn, machine_ids, first * HOUR_MS, (last + 1) * HOUR_MS)
+        for machine_id, taken in stored.items():
+            places = doubtful[machine_id]
+            own = {(id(group), index) for group, index in places}
+            for of_plan in groups.values():
+                group = of_plan.get(machine_id)
+                if group is not None:
+                    taken.update(at_ms for index, at_ms in enumerate(group.at_ms) if (id(group), index) not in own)
+            for group, index in places:
+                while group.at_ms[index] in taken:
+                    group.at_ms[index] += 1
+                taken.add(group.at_ms[index])
+                known[machine_id].latest_ms = max(known[machine_id].latest_ms, group.at_ms[index])
 
 
 def _rewind(

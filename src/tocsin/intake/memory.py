@@ -76,6 +76,8 @@ class Newest:
     summary: dict[str, Any]
     processes: list[dict[str, Any]] | None
     trend: Trend | None
+    moved_ms: int
+    """By how much its time is earlier than the machine said."""
 
     def is_before(self, boot_id: str, seq: int, at_ms: int) -> bool:
         return seq > self.seq if boot_id == self.boot_id else at_ms > self.at_ms
@@ -111,7 +113,7 @@ class Newest:
         return replace(self, layout=plan.layout, raw=raw, starts_ms=starts, trend=trend)
 
     @classmethod
-    def of(cls, row: Now, layout: Layout) -> Newest:
+    def of(cls, row: Now, layout: Layout, moved_ms: int) -> Newest:
         summary = dict(row.summary)
         trend = Trend.of(summary.get("trend"), len(View(layout).filesystems))
         starts = np.frombuffer(row.starts_ms, dtype="<i8").astype(np.int64) if row.starts_ms else None
@@ -126,6 +128,7 @@ class Newest:
             summary,
             row.processes,
             trend,
+            moved_ms,
         )
 
 
@@ -162,6 +165,10 @@ class Machine:
     watches: dict[str, Watch] = field(default_factory=dict)
     layouts: dict[int, tuple[Layout, int]] = field(default_factory=dict)
     """Those it uses, by their identity, with when it did last."""
+    latest_ms: int = 0
+    """No tick of it is stored with a time after this."""
+    sure_ms: int | None = None
+    """Where that is the end of a sealed hour, whose last tick may be earlier: of the last one outside of it."""
     sights: deque[int] = field(default_factory=lambda: deque(maxlen=SIGHTS))
     last_raw_at_ms: int = 0
     off_ms: int = 0
@@ -360,12 +367,14 @@ class Memory:
         layouts = samples.layouts(conn, {row.layout_id for row in rows})
         for one in ids:
             self._machines[one].newest = {}
+        for one, latest in samples.latest(conn, ids).items():
+            self._machines[one].latest_ms, self._machines[one].sure_ms = latest
         for row in rows:
             layout = layouts.get(row.layout_id)
             if layout is None or len(row.raw) != 8 * len(layout):
                 continue
-            found = Newest.of(row, layout)
             machine = self._machines[row.machine_id]
+            found = Newest.of(row, layout, machine.correction_ms)
             machine.newest[row.layout_id] = found
             machine.layouts[id(layout)] = layout, row.received_ms
 

@@ -53,6 +53,17 @@ def late_rows(conn: Connection, machine_id: int, from_ms: int, to_ms: int) -> di
     return _ticks(conn, late_samples, *_within(conn, late_samples, [machine_id], from_ms, to_ms))
 
 
+def times(
+    conn: Connection, table: Table, machine_ids: Collection[int], from_ms: int, to_ms: int
+) -> list[tuple[int, int]]:
+    """Machine and time of the ticks of ``samples`` or ``late_samples`` in [from_ms, to_ms)."""
+    within = _within(conn, table, machine_ids, from_ms, to_ms)
+    return [
+        (machine_id, at_ms)
+        for machine_id, at_ms in fast.fetch(conn, select(table.c.machine_id, table.c.at_ms).where(*within))
+    ]
+
+
 def _within(
     conn: Connection, table: Table, machine_ids: Collection[int], from_ms: int, to_ms: int
 ) -> list[ColumnElement[bool]]:

@@ -14,18 +14,21 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 import numpy as np
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Table, func, select
 
 from tocsin.core import tiers
 from tocsin.core.rollup import HOUR_MS
 from tocsin.core.samples import Layout, Series
 from tocsin.core.tiers import MINUTE_MS, Floats, Ints, Parts
+from tocsin.lib.log import get_logger
 from tocsin.store import archiving, fast, hours, marks, partitions, tables
 from tocsin.store.hours import Key
-from tocsin.store.sample_blocks import Ticks, union
+from tocsin.store.sample_blocks import Damaged, Ticks, union
 from tocsin.store.sealing import Kept
 
 _LAYOUTS: Final = tables.layouts.c
+
+log = get_logger("store")
 
 
 class Tick(NamedTuple):
@@ -100,6 +103,68 @@ def insert_many(conn: Connection, ticks: Sequence[Tick]) -> int:
     return fast.insert_vectors(conn, tables.samples, _COLUMNS, ticks) + fast.insert_vectors(
         conn, tables.late_samples, _COLUMNS, late
     )
+
+
+class Latest(NamedTuple):
+    """No tick is stored with a time after ``at_ms``. Where that is the end of a sealed hour, whose last tick may be
+    earlier, ``sure_ms`` is the last one outside of it; otherwise None."""
+
+    at_ms: int
+    sure_ms: int | None
+
+
+def latest(conn: Connection, machine_ids: Collection[int]) -> dict[int, Latest]:
+    """By machine."""
+    own = tables.machines.c.id
+    lasts = [
+        select(func.max(time)).where(machine_id == own).correlate(tables.machines).scalar_subquery()
+        for time, machine_id in (
+            (tables.samples.c.at_ms, tables.samples.c.machine_id),
+            (tables.late_samples.c.at_ms, tables.late_samples.c.machine_id),
+            (tables.sample_blocks.c.start_ms, tables.sample_blocks.c.machine_id),
+        )
+    ]
+    statement = select(own, *lasts).where(fast.among(conn, own, machine_ids))
+    found: dict[int, Latest] = {}
+    for number, row_ms, late_ms, start_ms in fast.fetch(conn, statement):
+        sure_ms = max(row_ms or 0, late_ms or 0)
+        sealed_ms = 0 if start_ms is None else start_ms + HOUR_MS - 1
+        found[number] = Latest(max(sure_ms, sealed_ms), sure_ms if sealed_ms > sure_ms else None)
+    return found
+
+
+def last_sealed(conn: Connection, ends_ms: Mapping[int, int]) -> dict[int, int]:
+    """The time of the last tick of an hour that is sealed, by machine; given its end, as ``latest`` tells it."""
+    starts_ms = {end_ms + 1 - HOUR_MS for end_ms in ends_ms.values()}
+    documents = hours.documents(conn, tables.sample_blocks, ends_ms.keys(), starts_ms)
+    found: dict[int, int] = {}
+    for key, (_, document) in documents.items():
+        if key.start_ms == ends_ms[key.machine_id] + 1 - HOUR_MS:
+            last_ms = max(_times_in(key, document), default=ends_ms[key.machine_id])
+            found[key.machine_id] = max(last_ms, found.get(key.machine_id, 0))
+    return found
+
+
+def times(conn: Connection, machine_ids: Collection[int], from_ms: int, to_ms: int) -> dict[int, set[int]]:
+    """Of the ticks of these machines in [from_ms, to_ms), and around it, stored or waiting."""
+    found: dict[int, set[int]] = {one: set() for one in machine_ids}
+    # Blocks last: what is moved into them meanwhile was seen where it came from.
+    for table in (tables.samples, tables.late_samples):
+        for machine_id, at_ms in hours.times(conn, table, machine_ids, from_ms, to_ms):
+            found[machine_id].add(at_ms)
+    starts_ms = range(from_ms - from_ms % HOUR_MS, to_ms, HOUR_MS)
+    for key, (_, document) in hours.documents(conn, tables.sample_blocks, machine_ids, starts_ms).items():
+        found[key.machine_id].update(_times_in(key, document))
+    return found
+
+
+def _times_in(key: Key, document: bytes) -> list[int]:
+    try:
+        at_ms: list[int] = hours.ticks_in(key, document, ()).at_ms.tolist()
+    except Damaged as error:
+        log.error("what is in a damaged block is taken for nothing", error=str(error))
+        return []
+    return at_ms
 
 
 # ── reading ───────────────────────────────────────────────────────────────────────────────────────────
