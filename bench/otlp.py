@@ -1,6 +1,7 @@
 """What OpenTelemetry exports cost: simulated Collectors export over gRPC into a real Tocsin.
 
-    python -m bench.otlp        as fast as it goes into split services on PostgreSQL: exports/s, CPU per export
+    python -m bench.otlp            as fast as it goes into split services on PostgreSQL: exports/s, CPU per export
+    python -m bench.otlp --spread   the same where each may use all cores; otherwise the aggregator has one of its own
 
 Each export is one of a hostmetrics receiver, of about 100 data points (tests.otlp.hostmetrics). The Collectors are a
 process of their own, and each waits for an answer before it exports again, as the SDKs do.
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import os
 import struct
 import subprocess
@@ -35,11 +37,14 @@ from bench.figures import Figure
 from bench.stand import cores, pinned
 from tests.otlp.hostmetrics import NS, Host, points
 from tests.postgres import DURABLE, PrivateServer, start_private_server
-from tests.running import Installation, Split, started
+from tests.running import Installation, Split, free_port, started
 
 METHOD: Final = f"/{DESCRIPTOR.services_by_name['MetricsService'].full_name}/Export"
 EVERY_MS: Final = 10_000
 PER_CONNECTION: Final = 50
+FIRST: Final = 3
+"""Exports of each machine before it is measured: it is registered with the first, and what is alike in them is known
+after the second."""
 HOURS_AGO: Final = 20
 """The first export's time: what follows is later, and never more than a day old."""
 
@@ -85,12 +90,14 @@ async def _export(port: int, key: str, machines: int, seconds: float) -> dict[st
     ]
     answered = partial = 0
     senders = [_Sender(number, at_ms) for number in range(machines)]
-    over_s = time.monotonic() + seconds
+    over_s = 0.0
 
-    async def one(sender: _Sender, channel: grpc.aio.Channel) -> None:
+    async def one(sender: _Sender, channel: grpc.aio.Channel, most: float = math.inf) -> None:
         nonlocal answered, partial
         call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
-        while time.monotonic() < over_s:
+        done = 0
+        while done < most and (most < math.inf or time.monotonic() < over_s):
+            done += 1
             body = sender.next()
             while True:
                 try:
@@ -103,8 +110,17 @@ async def _export(port: int, key: str, machines: int, seconds: float) -> dict[st
             answered += 1
             partial += bool(answer and ExportMetricsServiceResponse.FromString(answer).partial_success.error_message)
 
+    async def all_of_them(most: float = math.inf) -> None:
+        several = enumerate(senders)
+        await asyncio.gather(*(one(sender, channels[number // PER_CONNECTION], most) for number, sender in several))
+
+    await all_of_them(FIRST)
+    print(json.dumps({"answered": answered}), flush=True)
+    sys.stdin.readline()
+    answered = 0
     began_s = time.monotonic()
-    await asyncio.gather(*(one(sender, channels[number // PER_CONNECTION]) for number, sender in enumerate(senders)))
+    over_s = began_s + seconds
+    await all_of_them()
     took_s = time.monotonic() - began_s
     for channel in channels:
         await channel.close()
@@ -112,10 +128,13 @@ async def _export(port: int, key: str, machines: int, seconds: float) -> dict[st
 
 
 @contextmanager
-def _collectors(port: int, key: str, machines: int, seconds: float) -> Iterator[subprocess.Popen[bytes]]:
-    command = [*pinned(cores().others), sys.executable, "-m", "bench.otlp", "part", str(port), key]
+def _collectors(port: int, key: str, machines: int, seconds: float, pin: bool) -> Iterator[subprocess.Popen[bytes]]:
+    command = [*(pinned(cores().others) if pin else ()), sys.executable, "-m", "bench.otlp", "part", str(port), key]
     process = subprocess.Popen(
-        [*command, str(machines), str(seconds)], stdout=subprocess.PIPE, env={**os.environ, "GRPC_VERBOSITY": "NONE"}
+        [*command, str(machines), str(seconds)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "GRPC_VERBOSITY": "NONE"},
     )
     try:
         yield process
@@ -123,6 +142,22 @@ def _collectors(port: int, key: str, machines: int, seconds: float) -> Iterator[
         if process.poll() is None:
             process.kill()
         process.wait()
+
+
+async def _bare(port: int) -> None:
+    """What no server in Python can be cheaper than: takes exports and says that they are stored."""
+
+    async def answer(_: bytes, __: object) -> bytes:
+        return b""
+
+    server = grpc.aio.server()
+    service, call = METHOD.strip("/").split("/")
+    handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(answer)
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, {call: handler})])
+    server.add_insecure_port(f"127.0.0.1:{port}")
+    await server.start()
+    print("listening", flush=True)
+    await server.wait_for_termination()
 
 
 # ── what is measured ──────────────────────────────────────────────────────────────────────────────────
@@ -158,46 +193,77 @@ def _family(server: PrivateServer) -> list[psutil.Process]:
     return [parent, *parent.children(recursive=True)]
 
 
-def rate(machines: int, seconds: float) -> list[Figure]:
-    """The aggregator on one core; PostgreSQL and the Collectors on the other."""
+def _driven(
+    server: psutil.Process, port: int, key: str, machines: int, seconds: float, pin: bool
+) -> tuple[dict[str, float], int]:
+    """What the Collectors say, and how many exports they made before they were measured."""
+    if pin:
+        server.cpu_affinity([cores().measured])
+    with _collectors(port, key, machines, seconds, pin) as collectors:
+        assert collectors.stdout is not None
+        known = json.loads(collectors.stdout.readline() or "{}").get("answered", 0)
+        before_s = _cpu_s([server])
+        output, _ = collectors.communicate(b"\n")
+        cpu_s = _cpu_s([server]) - before_s
+    if collectors.returncode:
+        raise RuntimeError("the Collectors broke off")
+    said: dict[str, float] = json.loads(output)
+    return {**said, "cpu_s": cpu_s}, known
+
+
+def _floor_us(machines: int, seconds: float, pin: bool) -> float:
+    """CPU of a call that does nothing."""
+    port = free_port()
+    with subprocess.Popen([sys.executable, "-m", "bench.otlp", "bare", str(port)], stdout=subprocess.PIPE) as bare:
+        try:
+            assert bare.stdout is not None
+            bare.stdout.readline()
+            said, _ = _driven(psutil.Process(bare.pid), port, "none", machines, seconds, pin)
+        finally:
+            bare.kill()
+    return said["cpu_s"] / said["answered"] * 1e6
+
+
+def rate(machines: int, seconds: float, *, pin: bool) -> list[Figure]:
+    """``pin``: the aggregator on one core; PostgreSQL and the Collectors on the other."""
+    floor_us = _floor_us(machines, seconds / 3, pin)
     with _services() as (services, postgresql):
         key = _ingest_key(services)
         aggregator = psutil.Process(services.of("aggregator")[0].popen.pid)
-        aggregator.cpu_affinity([cores().measured])
-        with _collectors(services.grpc_port, key, machines, seconds) as collectors:
-            before = _cpu_s([aggregator]), _cpu_s(_family(postgresql))
-            output, _ = collectors.communicate()
-            own_s, server_s = _cpu_s([aggregator]) - before[0], _cpu_s(_family(postgresql)) - before[1]
-        if collectors.returncode:
-            raise RuntimeError("the Collectors broke off")
-        said: dict[str, float] = json.loads(output)
+        before_s = _cpu_s(_family(postgresql))
+        said, known = _driven(aggregator, services.grpc_port, key, machines, seconds, pin)
+        server_s, own_s = _cpu_s(_family(postgresql)) - before_s, said["cpu_s"]
         stored = services.rows("SELECT count(*) FROM samples")[0][0]
     answered = said["answered"]
-    if stored != answered or said["partial"]:
+    if stored != known + answered or said["partial"]:
         raise RuntimeError(f"{said} and {stored} ticks are stored")
     print(f"{answered:,.0f} exports stored, aggregator at {own_s / said['seconds']:.2f} of a core")
     return [
         Figure("otlp_exports_per_s", answered / said["seconds"], "exports/s"),
         Figure("otlp_exports_per_core_s", answered / own_s, "exports/s"),
-        Figure("otlp_cpu_us_per_export", own_s / answered * 1e6, "us"),
-        Figure("otlp_postgresql_cpu_us_per_export", server_s / answered * 1e6, "us"),
+        Figure("otlp_cpu_us_per_export", own_s / answered * 1e6, "us", "grpc.aio, doing nothing", floor_us),
+        Figure("otlp_postgresql_cpu_us_per_export", server_s / (known + answered) * 1e6, "us"),
     ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.otlp", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--machines", type=int, default=200)
+    parser.add_argument("--machines", type=int, default=300)
     parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--spread", action="store_true", help="no process has a core of its own")
     given = parser.parse_args()
     size = len(ExportMetricsServiceRequest.FromString(_Sender(0, 10**12).next()).SerializeToString())
     print(f"{size:,} bytes an export, {sum(1 for _ in points(Host(cores=8).export(0)))} data points")
-    for figure in rate(given.machines, given.seconds):
-        print(f"{figure.name} {figure.value:,.4g} {figure.unit}")
+    for figure in rate(given.machines, given.seconds, pin=not given.spread):
+        beside = f" ({figure.peer}: {figure.peer_value:,.4g}, {figure.ratio:.2f}x)" if figure.ratio else ""
+        print(f"{figure.name} {figure.value:,.4g} {figure.unit}{beside}")
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["part"]:
         _, _, port, key, machines, seconds = sys.argv
         print(json.dumps(uvloop.run(_export(int(port), key, int(machines), float(seconds)))))
+    elif sys.argv[1:2] == ["bare"]:
+        uvloop.run(_bare(int(sys.argv[2])))
     else:
         main()

@@ -133,7 +133,8 @@ def _lifespan(context: ApiContext) -> Callable[[FastAPI], Any]:
         async with AsyncExitStack() as running:
             app.state.calls = RateLimit(heartbeats.CALLS_PER_MINUTE)
             app.state.signing_in = running.enter_context(closing(SigningIn(context)))
-            app.state.otlp = running.enter_context(closing(_door(context)))
+            app.state.otlp = _door(context)
+            await running.enter_async_context(app.state.otlp.at_work())
             app.state.readiness = running.enter_context(closing(Readiness(context.store)))
             network = await running.enter_async_context(context.network())
             app.state.bench = Bench(network, context)

@@ -11,7 +11,7 @@ import secrets
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Collection
-from functools import cache
+from functools import cache, lru_cache
 from ipaddress import IPv4Address, IPv6Network, ip_address
 from typing import Final, Literal, NamedTuple
 
@@ -59,7 +59,12 @@ class Identity(NamedTuple):
     """It is time to note that it was used (``note_use``)."""
 
     def may(self, scope: Scope) -> bool:
-        return any(scope in _ALLOWS.get(own, ()) for own in self.scopes)
+        return scope in _allowed(self.scopes)
+
+
+@lru_cache(256)
+def _allowed(scopes: tuple[str, ...]) -> frozenset[str]:
+    return frozenset().union(*(_ALLOWS.get(own, ()) for own in scopes))
 
 
 class TooManyFailures(CatalogError):

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Sequence
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -30,19 +30,19 @@ from tocsin.lib import metrics
 from tocsin.lib.clock import Clock
 from tocsin.lib.log import get_logger
 from tocsin.lib.rates import RateLimit
-from tocsin.lib.threads import Threads
+from tocsin.lib.threads import TaskSet, Threads
 from tocsin.otlp import refused as why
 from tocsin.otlp import shape
 from tocsin.otlp.layouts import Layouts, Used
-from tocsin.otlp.masks import Masks
+from tocsin.otlp.masks import Mask, Masks
 from tocsin.otlp.refused import Refused, shown
 from tocsin.otlp.shape import Numbers, Part, Shape, Who
-from tocsin.otlp.ticks import Tick, ticks
+from tocsin.otlp.ticks import Tick, plain_ticks, ticks
 from tocsin.store import machines
 from tocsin.store.engine import Store, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
 LARGEST_BYTES: Final = 8 << 20
 """Of an export, unpacked."""
@@ -50,10 +50,14 @@ MOST_WAITING: Final = 2000
 """Exports under way; one more is sent away for a while. So much at most is in memory of them:"""
 MOST_WAITING_BYTES: Final = 64 << 20
 MOST_TOGETHER: Final = 500
-"""Ticks that are written in one transaction."""
+"""Machines of which something is written in one transaction."""
+MOST_TICKS: Final = 4000
+"""The same. What is beyond waits for the next one."""
 NEW_MACHINES_PER_MINUTE: Final = 1200
 """With one key, on average, and as many at once."""
 RETRY_AFTER_S: Final = 2.0
+LINGER_S: Final = 0.04
+"""A batch waits so long for others to join it."""
 MOST_MACHINES: Final = 50_000
 """That are remembered between two exports."""
 MOST_LAYOUTS: Final = 5000
@@ -65,6 +69,7 @@ NOTABLY: Final = 0.25
 
 _STORED: Final = ExportMetricsServiceResponse().SerializeToString()
 _LONGEST_WORDS: Final = 2000
+_STOPPING: Final = "the aggregator stops"
 
 log = get_logger("otlp")
 
@@ -99,10 +104,25 @@ class _Machine:
         return who != self.who or key_id != self.key_id or off_ms > NOTABLY * self.every_ms
 
 
-@dataclass(slots=True)
-class _Export:
-    """What is to be written of one; ``late`` are older than what was written before."""
+Told = tuple[Part, list[Tick], Refused]
+"""What a machine said in an export, and what of it is not kept."""
 
+
+@dataclass(slots=True, eq=False)
+class _Export:
+    """One that came, what is to be written of it, and who waits for what becomes of it.
+
+    ``told`` is None as long as it has not been read: ``body`` is one that ``mask`` fits. ``late`` ticks are older than
+    what was written before.
+    """
+
+    key_id: int | None
+    shape: Shape
+    told: list[Told] | None = None
+    mask: Mask | None = None
+    body: bytes = b""
+    answer: asyncio.Future[bytes] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    refusals: Refused = field(default_factory=Refused)
     arrived: list[Arrived] = field(default_factory=list)
     beats: list[Used] = field(default_factory=list)
     """Of each that ``arrived``, which layout it is a beat of."""
@@ -112,24 +132,28 @@ class _Export:
     is_stored: bool = False
     """All that ``arrived``."""
 
-    def settle(self) -> None:
+    @property
+    def is_to_be_written(self) -> bool:
+        return bool(self.arrived or self.late or self.refused)
+
+    def first_ms(self) -> int:
+        """Of its ticks."""
+        return min((tick.at_ms for _, found, _ in self.told or () for tick in found), default=0)
+
+    def settle(self, error: Exception | None) -> None:
+        """What became of it. Whoever gave up waiting hears nothing."""
         for used, one in zip(self.beats, self.arrived, strict=True):
             used.settled(one.at_ms, is_stored=self.is_stored)
-
-
-def _settle(exports: Sequence[_Export]) -> None:
-    for export in exports:
-        export.settle()
-
-
-@dataclass(slots=True)
-class _Batch:
-    exports: list[_Export] = field(default_factory=list)
-    ticks: int = 0
-    is_begun: bool = False
-    """Its writing."""
-    errors: list[Exception | None] | None = None
-    """Of each export; None: not written yet."""
+        self.beats, self.arrived, self.late = [], [], []
+        if self.answer.done():
+            return
+        if error is None:
+            _count(self.refusals)
+            self.answer.set_result(_answer(self.refusals))
+        elif isinstance(error, StoreError):
+            self.answer.set_exception(Throttled(str(error)))
+        else:
+            self.answer.set_exception(error)
 
 
 class Door:
@@ -144,92 +168,129 @@ class Door:
         self._ones: OrderedDict[int, tuple[Layout, Layout]] = OrderedDict()
         """By identity of a layout: that, so that its identity stays its own, and the one object for all like it."""
         self._new = RateLimit(NEW_MACHINES_PER_MINUTE)
+        self._exports = 0
+        """Under way."""
+        self._bytes = 0
+        self._waiting: deque[_Export] = deque()
+        self._brought = asyncio.Event()
+        self._writes = False
+
+    @asynccontextmanager
+    async def at_work(self) -> AsyncIterator[None]:
+        """Exports are read and written; on leaving those that wait are sent away."""
         self._reading = Threads("otlp-read", 1)
         self._writing = Threads("otlp-write", 1)
-        self._batch = _Batch()
-        self._turn = asyncio.Lock()
-        self._waiting = 0
-        self._waiting_bytes = 0
-
-    def close(self) -> None:
-        self._reading.close()
-        self._writing.close()
+        self._brought = asyncio.Event()
+        self._writes = True
+        tasks = TaskSet(lambda error: log.error("exports are not written any more", exc_info=error))
+        tasks.start(self._write_on())
+        try:
+            yield
+        finally:
+            await tasks.close()
+            self._reading.close()
+            self._writing.close()
 
     async def export(self, body: bytes, key_id: int | None) -> bytes:
         """The answer, once what is kept of it is stored for good. Raises ``Unreadable`` and ``Throttled``."""
         with self._place(len(body)):
-            told = self._masks.read(body)
-            if told is None:
-                told = await self._reading.run(self._read, body)
-            return await self._keep(*told, key_id)
+            mask = self._masks.find(body)
+            if mask is not None:
+                return await self._kept(_Export(key_id, mask.shape, mask=mask, body=body))
+            return await self._kept(_Export(key_id, *await self._reading.run(self._read, body)))
 
     async def export_message(self, message: ExportMetricsServiceRequest, key_id: int | None) -> bytes:
         """The same for one that came in another form than in bytes."""
         with self._place(message.ByteSize()):
-            return await self._keep(*await self._reading.run(shape.read, message), key_id)
+            return await self._kept(_Export(key_id, *await self._reading.run(self._read_message, message)))
 
     @contextmanager
     def _place(self, size_bytes: int) -> Iterator[None]:
-        if self._waiting >= MOST_WAITING or (self._waiting and self._waiting_bytes + size_bytes > MOST_WAITING_BYTES):
+        if self._exports >= MOST_WAITING or (self._exports and self._bytes + size_bytes > MOST_WAITING_BYTES):
             raise Throttled("too many exports wait for their turn")
-        self._waiting += 1
-        self._waiting_bytes += size_bytes
+        self._exports += 1
+        self._bytes += size_bytes
         try:
             yield
         finally:
-            self._waiting -= 1
-            self._waiting_bytes -= size_bytes
+            self._exports -= 1
+            self._bytes -= size_bytes
 
-    def _read(self, body: bytes) -> tuple[Shape, Numbers]:
+    # ── reading ───────────────────────────────────────────────────────────────────────────────────
+
+    def _read(self, body: bytes) -> tuple[Shape, list[Told]]:
         """On a thread."""
         try:
             message = ExportMetricsServiceRequest.FromString(body)
         except DecodeError as error:
             raise Unreadable("this is no ExportMetricsServiceRequest") from error
-        told = shape.read(message)
-        self._masks.keep(body, *told)
-        return told
+        found, numbers = shape.read(message)
+        self._masks.keep(body, found, numbers)
+        return found, self._told(found, numbers)
+
+    def _read_message(self, message: ExportMetricsServiceRequest) -> tuple[Shape, list[Told]]:
+        """On a thread."""
+        found, numbers = shape.read(message)
+        return found, self._told(found, numbers)
+
+    def _plain(self, mask: Mask, bodies: Sequence[bytes]) -> list[Tick | None]:
+        bundle = mask.shape.parts[0].bundle
+        return plain_ticks(bundle, mask.numbers(bodies), now_ms=self._clock.now_ms(), kept_ms=self._kept_ms)
+
+    def _told(self, found: Shape, numbers: Numbers) -> list[Told]:
+        now_ms = self._clock.now_ms()
+        return [(part, *ticks(part, numbers, now_ms=now_ms, kept_ms=self._kept_ms)) for part in found.parts]
+
+    def _read_masked(self, batch: Sequence[_Export]) -> None:
+        """Those that are like each other in one go, the others one by one."""
+        alike: dict[object, list[tuple[_Export, Mask]]] = defaultdict(list)
+        for export in batch:
+            if export.mask is not None and export.told is None:
+                alike[export.mask.likeness() or id(export), len(export.body)].append((export, export.mask))
+        for several in alike.values():
+            first = several[0][1]
+            if first.likeness() is not None:
+                bodies = [export.body for export, _ in several]
+                try:
+                    singles = self._plain(first, bodies)
+                except Exception:
+                    log.exception("some exports cannot be read together, and are read one by one")
+                    singles = [None] * len(several)
+                for (export, mask), single in zip(several, singles, strict=True):
+                    if single is not None:
+                        export.told = [(mask.shape.parts[0], [single], Refused())]
+            for export, mask in several:
+                if export.told is None:
+                    try:
+                        export.told = self._told(mask.shape, mask.numbers([export.body]).row(0))
+                    except Exception as error:
+                        log.exception("an export cannot be read", uid=mask.shape.parts[0].who.uid)
+                        export.settle(error)
 
     # ── what is kept of it ────────────────────────────────────────────────────────────────────────
 
-    async def _keep(self, told: Shape, numbers: Numbers, key_id: int | None) -> bytes:
-        refused = Refused()
-        refused.add_all(told.refused)
-        export = _Export()
-        try:
+    async def _take(self, export: _Export) -> None:
+        """Finds what is to be written of it."""
+        refused = export.refusals
+        refused.add_all(export.shape.refused)
+        for part, found, dynamic in export.told or ():
+            refused.add_all(dynamic)
+            senseless = export.shape.senseless.get(part.who.uid, 0) + dynamic.senseless
+            if not found and not senseless:
+                continue
             try:
-                for part in told.parts:
-                    await self._add(part, numbers, key_id, export, refused, told.senseless.get(part.who.uid, 0))
-            except BaseException:
-                export.settle()
-                raise
-            if export.arrived or export.late or export.refused:
-                await self._written(export)
-        except StoreError as error:
-            raise Throttled(str(error)) from error
-        _count(refused)
-        return _answer(refused)
+                machine = await self._machine(part.who, export.key_id)
+            except Inadmissible as error:
+                log.info("a machine cannot be registered", uid=part.who.uid, reason=str(error))
+                refused.add(why.NO_MACHINE, len(part.bundle) - dynamic.total, shown(part.who.uid))
+                continue
+            if senseless:
+                export.refused[machine.id] = export.refused.get(machine.id, 0) + senseless
+            for tick in found:
+                await self._place_tick(machine, tick, export)
 
-    async def _add(
-        self, part: Part, numbers: Numbers, key_id: int | None, export: _Export, refused: Refused, senseless: int
-    ) -> None:
-        found, dynamic = ticks(part, numbers, now_ms=self._clock.now_ms(), kept_ms=self._kept_ms)
-        refused.add_all(dynamic)
-        senseless += dynamic.senseless
-        if not found and not senseless:
-            return
-        try:
-            machine = await self._machine(part.who, key_id)
-        except Inadmissible as error:
-            log.info("a machine cannot be registered", uid=part.who.uid, reason=str(error))
-            refused.add(why.NO_MACHINE, len(part.bundle) - dynamic.total, shown(part.who.uid))
-            return
-        if senseless:
-            export.refused[machine.id] = export.refused.get(machine.id, 0) + senseless
-        for tick in found:
-            await self._place_tick(machine, tick, export, refused)
-
-    async def _place_tick(self, machine: _Machine, tick: Tick, export: _Export, refused: Refused) -> None:
+    async def _place_tick(self, machine: _Machine, tick: Tick, export: _Export) -> None:
+        refused = export.refusals
         one = self._one(tick.layout)
         fitted = None if one is None else machine.layouts.fit(tick._replace(layout=one), self._clock.monotonic())
         layout = None if fitted is None else await self._admitted(machine, fitted.layout)
@@ -322,38 +383,92 @@ class Door:
 
     # ── writing ───────────────────────────────────────────────────────────────────────────────────
 
-    async def _written(self, export: _Export) -> None:
-        """Exports that come while others are written are written together: whoever of them has the turn first does it
-        for all. One whose writing was begun and cancelled is written again by the next, which changes nothing."""
-        batch = self._batch
-        place = len(batch.exports)
-        batch.exports.append(export)
-        batch.ticks += len(export.arrived) + len(export.late)
-        if batch.ticks >= MOST_TOGETHER:
-            self._batch = _Batch()
+    async def _kept(self, export: _Export) -> bytes:
+        """Its answer, once it is written. Where nobody waits for one any more that is being written it is written all
+        the same, which does no harm when it comes again."""
+        if not self._writes:
+            raise Throttled(_STOPPING)
+        self._waiting.append(export)
+        self._brought.set()
         try:
-            async with self._turn:
-                if batch.errors is None:
-                    if self._batch is batch:
-                        self._batch = _Batch()
-                    batch.is_begun = True
-                    batch.errors = await self._writing.run(self._settled, batch.exports, asyncio.get_running_loop())
-        except asyncio.CancelledError:
-            if not batch.is_begun:
-                batch.exports[place] = _Export()
-                export.settle()
-            raise
-        error = batch.errors[place]
-        if error is not None:
-            raise error
-
-    def _settled(self, exports: Sequence[_Export], loop: asyncio.AbstractEventLoop) -> list[Exception | None]:
-        """On a thread. The loop hears what became of them also when nobody waits for it any more."""
-        try:
-            return self._write(exports)
+            return await export.answer
         finally:
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(_settle, exports)
+            if export.answer.cancelled():
+                with suppress(ValueError):  # it is being written
+                    self._waiting.remove(export)
+
+    async def _write_on(self) -> None:
+        """Exports that come while others are written are written together."""
+        try:
+            while True:
+                await self._brought.wait()
+                if len(self._waiting) < MOST_TOGETHER:
+                    await asyncio.sleep(LINGER_S)
+                self._brought.clear()
+                await self._write_batch(self._next_batch())
+                if self._waiting:
+                    self._brought.set()
+        finally:
+            self._writes = False
+            for export in self._waiting:
+                export.settle(Throttled(_STOPPING))
+            self._waiting.clear()
+
+    def _next_batch(self) -> list[_Export]:
+        batch: list[_Export] = []
+        machines_in_it = 0
+        while self._waiting and machines_in_it < MOST_TOGETHER:
+            export = self._waiting.popleft()
+            if not export.answer.done():
+                batch.append(export)
+                machines_in_it += len(export.shape.parts)
+        return batch
+
+    async def _write_batch(self, batch: Sequence[_Export]) -> None:
+        """Sees to it that each of them is answered, or waits again."""
+        try:
+            self._read_masked(batch)
+            taken = await self._take_all(batch)
+            to_write = [export for export in taken if export.is_to_be_written]
+            errors = await self._writing.run(self._write, to_write) if to_write else []
+            for export, why_not in zip(to_write, errors, strict=True):
+                export.settle(why_not)
+            for export in taken:
+                export.settle(None)
+        except asyncio.CancelledError:
+            for export in batch:
+                export.settle(Throttled(_STOPPING))
+            raise
+        except Exception as error:
+            log.exception("exports could not be taken")
+            for export in batch:
+                export.settle(error)
+
+    async def _take_all(self, batch: Sequence[_Export]) -> list[_Export]:
+        """Those that were taken: of one machine in the order of their times, and no more than one transaction has room
+        for; the others wait for the next."""
+        taken: list[_Export] = []
+        ticks_in_it = 0
+        failed: StoreError | None = None
+        in_order = sorted(batch, key=_Export.first_ms)
+        for place, export in enumerate(in_order):
+            if ticks_in_it >= MOST_TICKS:
+                self._waiting.extendleft(reversed(in_order[place:]))
+                break
+            if export.answer.done():  # nobody waits for it
+                continue
+            if failed is not None:
+                export.settle(failed)
+                continue
+            try:
+                await self._take(export)
+            except Exception as error:
+                export.settle(error)
+                failed = error if isinstance(error, StoreError) else None
+            else:
+                taken.append(export)
+                ticks_in_it += len(export.arrived) + len(export.late)
+        return taken
 
     def _write(self, exports: Sequence[_Export]) -> list[Exception | None]:
         """On a thread. One that cannot be written keeps the others from nothing."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Final, NamedTuple
@@ -38,10 +39,25 @@ class Spots(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Mask:
+class Mask:
     digest: bytes
     spots: Spots
     shape: Shape
+
+    def likeness(self) -> tuple[int, int] | None:
+        """Exports of one length that have the same likeness can be read together; None: this one cannot. It holds as
+        long as the mask is there."""
+        if len(self.shape.parts) != 1 or len(self.shape.kept) != self.shape.sent:
+            return None
+        return id(self.spots), id(self.shape.parts[0].bundle)
+
+    def numbers(self, bodies: Sequence[bytes]) -> Numbers:
+        """Of exports that this mask fits, or one that is like it; columns are [export, point]."""
+        apart = bytes(_NUMBER)  # what is not told stands at the end of its export, and is 0
+        joined = apart.join((*bodies, b""))
+        size = len(bodies[0])
+        words = np.ndarray((len(bodies), size + 1), dtype="<u8", buffer=joined, strides=(size + _NUMBER, 1))
+        return _numbers(words, self.spots, self.shape.kept)
 
 
 class Masks:
@@ -49,7 +65,7 @@ class Masks:
 
     def __init__(self, most: int = MOST_KEPT) -> None:
         self._most = most
-        self._masks: OrderedDict[tuple[int, bytes], _Mask] = OrderedDict()
+        self._masks: OrderedDict[tuple[int, bytes], Mask] = OrderedDict()
         """By length and what stands before the first number."""
         self._beginnings: dict[int, dict[int, int]] = {}
         """By length: how long those beginnings are, and how many masks have such a one."""
@@ -61,20 +77,17 @@ class Masks:
     def __len__(self) -> int:
         return len(self._masks)
 
-    def read(self, body: bytes) -> tuple[Shape, Numbers] | None:
-        """None: nothing like it is remembered."""
+    def find(self, body: bytes) -> Mask | None:
+        """The one that fits; None: nothing like it is remembered."""
         for beginning in tuple(self._beginnings.get(len(body), ())):
             key = len(body), body[:beginning]
             mask = self._masks.get(key)
-            if mask is None:
-                continue
-            words, digest = _opened(body, mask.spots)
-            if digest != mask.digest:
+            if mask is None or _digest(body, mask.spots) != mask.digest:
                 continue
             with self._lock:
                 if key in self._masks:
                     self._masks.move_to_end(key)
-            return mask.shape, _numbers(words, mask.spots, mask.shape.kept)
+            return mask
         return None
 
     def keep(self, body: bytes, shape: Shape, numbers: Numbers) -> None:
@@ -87,15 +100,15 @@ class Masks:
         spots = _spots(body)
         if spots is None or len(spots.at) != shape.sent:
             return
-        words, digest = _opened(body, spots)
-        if not _same(_numbers(words, spots, shape.kept), numbers):
+        mask = Mask(_digest(body, spots), self._shared(spots), shape)
+        if not _same(mask.numbers([body]), numbers):
             return
         key = len(body), body[: int(spots.changing.min())]
         with self._lock:
             self._asked.pop(asked, None)
-            self._keep(key, _Mask(digest, self._shared(spots), shape))
+            self._keep(key, mask)
 
-    def _keep(self, key: tuple[int, bytes], mask: _Mask) -> None:
+    def _keep(self, key: tuple[int, bytes], mask: Mask) -> None:
         if key not in self._masks:
             lengths = self._beginnings.setdefault(key[0], {})
             lengths[len(key[1])] = lengths.get(len(key[1]), 0) + 1
@@ -129,32 +142,27 @@ class Masks:
         return found
 
 
-def _opened(body: bytes, spots: Spots) -> tuple[UInt64s, bytes]:
-    """The eight bytes from every place of the body on, and a digest of what does not change."""
-    size = len(body)
-    words = _words(body + bytes(_NUMBER), size)
+def _digest(body: bytes, spots: Spots) -> bytes:
+    """Of what does not change."""
     rest = bytearray(body)
-    _words(rest, size - _NUMBER)[spots.changing] = 0
-    return words, hashlib.sha256(rest).digest()
-
-
-def _words(body: bytes | bytearray, last: int) -> UInt64s:
-    """As if eight bytes began at every place up to and with ``last``."""
-    return np.ndarray((last + 1,), dtype="<u8", buffer=body, strides=(1,))
+    np.ndarray((len(body) - _NUMBER + 1,), dtype="<u8", buffer=rest, strides=(1,))[spots.changing] = 0
+    return hashlib.sha256(rest).digest()
 
 
 def _numbers(words: UInt64s, spots: Spots, kept: Places) -> Numbers:
-    value = words[spots.value[kept]]
+    """``words`` [export, place]: the eight bytes from every place on."""
+    value = words[:, spots.value[kept]]
     is_int = spots.is_int[kept]
     values = value.view(np.float64)
     if is_int.any():
         values = np.where(is_int, value.view(np.int64).astype(np.float64), values)
-    return Numbers(words[spots.at[kept]], words[spots.start[kept]], values)
+    return Numbers(words[:, spots.at[kept]], words[:, spots.start[kept]], values)
 
 
 def _same(one: Numbers, other: Numbers) -> bool:
+    """``one`` is the single row of it."""
     return all(
-        left.shape == right.shape and left.tobytes() == right.tobytes() for left, right in zip(one, other, strict=True)
+        left.size == right.size and left.tobytes() == right.tobytes() for left, right in zip(one, other, strict=True)
     )
 
 

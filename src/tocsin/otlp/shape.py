@@ -100,19 +100,30 @@ class Who(NamedTuple):
 
 
 class Numbers(NamedTuple):
-    """Of the points that a shape keeps, in their order. Times are nanoseconds since 1970; 0: not said."""
+    """Of the points that a shape keeps, in their order: [point], or of several exports [export, point]. Times are
+    nanoseconds since 1970; 0: not said."""
 
     at_ns: UInt64s
     start_ns: UInt64s
     values: Floats
 
+    @property
+    def as_row(self) -> Numbers:
+        """Those of one export among several."""
+        return Numbers(self.at_ns[None, :], self.start_ns[None, :], self.values[None, :])
+
+    def row(self, number: int) -> Numbers:
+        return Numbers(self.at_ns[number], self.start_ns[number], self.values[number])
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a vector is made of points: ``values[points]`` are added up at ``slots``, of their starts the latest."""
+    """How a vector is made of points: ``values[points]`` are added up from each of ``begins`` to the next and are what
+    ``slots`` have; of their starts it is the latest."""
 
     layout: Layout
     points: Places
+    begins: Places
     slots: Places
     others: Places  # slots of what is no counter and has no start
     cores: tuple[int, int] | None  # the slot that says how many cores there are, and how many
@@ -508,11 +519,13 @@ def _plan(points: Sequence[Point], chosen: Iterable[int], broken: frozenset[Seri
         left_out -= {place for places in parts.values() for place in places}
     series = sorted([*parts, CPU_COUNT] if counted else parts, key=lambda one: (one.name, one.attributes))
     slots = {one: slot for slot, one in enumerate(series)}
-    pairs = [(place, slots[one]) for one, places in parts.items() for place in places]
+    added = [parts[one] for one in series if one in parts]
+    sizes = np.array([len(places) for places in added], dtype=np.intp)
     return Plan(
         layout=Layout(tuple(series)),
-        points=np.array([place for place, _ in pairs], dtype=np.intp),
-        slots=np.array([slot for _, slot in pairs], dtype=np.intp),
+        points=np.array([place for places in added for place in places], dtype=np.intp),
+        begins=np.cumsum(sizes) - sizes,
+        slots=np.array([slots[one] for one in series if one in parts], dtype=np.intp),
         others=np.array([slot for slot, one in enumerate(series) if one.kind != "counter"], dtype=np.intp),
         cores=(slots[CPU_COUNT], cores) if counted else None,
         left_out=tuple(sorted(left_out)),

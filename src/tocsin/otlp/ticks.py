@@ -23,7 +23,7 @@ SHORTEST_NS: Final = 10_000_000
 LARGEST: Final = float(np.finfo(np.float32).max)
 """What is stored are numbers of four bytes."""
 _NS: Final = np.uint64(1_000_000)
-_ENDS: Final = (np.minimum.reduce, np.maximum.reduce)
+_ENDS: Final = (np.minimum, np.maximum)
 
 
 class Tick(NamedTuple):
@@ -42,10 +42,10 @@ def ticks(part: Part, numbers: Numbers, *, now_ms: int, kept_ms: int) -> tuple[l
         places = part.places
         numbers = Numbers(numbers.at_ns[places], numbers.start_ns[places], numbers.values[places])
     bundle, refused = part.bundle, Refused()
+    (single,) = plain_ticks(bundle, numbers.as_row, now_ms=now_ms, kept_ms=kept_ms)
+    if single is not None:
+        return [single], refused
     oldest_ms, newest_ms = now_ms - kept_ms, now_ms + AHEAD_MS
-    first_ms, last_ms = (int(least_or_most(numbers.at_ns)) // 1_000_000 for least_or_most in _ENDS)
-    if oldest_ms <= first_ms <= last_ms <= min(newest_ms, first_ms + MOMENT_MS) and _is_plain(bundle, numbers):
-        return [_tick(bundle, bundle.whole, numbers, numbers.values, first_ms, refused)], refused
     at_ms = (numbers.at_ns // _NS).astype(np.int64)
     values, fit = _judged(bundle, numbers, at_ms, oldest_ms, newest_ms, refused)
     in_time = (at_ms >= oldest_ms) & (at_ms <= newest_ms)
@@ -57,20 +57,47 @@ def ticks(part: Part, numbers: Numbers, *, now_ms: int, kept_ms: int) -> tuple[l
         plan = bundle.plan(moment, broken)
         if len(plan.layout):
             at = int(at_ms[moment].min())
-            found.append(_tick(bundle, plan, numbers, values, at, refused))
+            (vector,), (starts_ms,) = _vectors(plan, numbers._replace(values=values).as_row)
+            found.append(Tick(at, plan.layout, starts_ms, vector))
+            if plan.left_out:
+                refused.add(why.TOO_MANY_SERIES, len(plan.left_out), shown(bundle.points[plan.left_out[0]].key[0]))
     return found, refused
 
 
-def _is_plain(bundle: Bundle, numbers: Numbers) -> bool:
-    """Whether all of it may be kept as it is: what mostly comes, looked at in few steps."""
-    if bundle.any_delta or not bundle.each_once or not np.maximum.reduce(np.abs(numbers.values)) <= LARGEST:
-        return False
+def plain_ticks(bundle: Bundle, numbers: Numbers, *, now_ms: int, kept_ms: int) -> list[Tick | None]:
+    """What several exports of these points said, where each is one tick and all of it may be kept as it is: what mostly
+    comes, looked at in few steps. ``numbers`` are [export, point]. None: not this one."""
+    at_ns, start_ns, values = numbers
+    if bundle.any_delta or not bundle.each_once or bundle.whole.left_out:
+        return [None] * len(values)
+    plan = bundle.whole
+    first_ms, last_ms = (end.reduce(at_ns, axis=1) // _NS for end in _ENDS)
+    is_plain = (first_ms >= max(now_ms - kept_ms, 0)) & (last_ms <= now_ms + AHEAD_MS)
+    is_plain &= last_ms - first_ms <= MOMENT_MS
+    is_plain &= np.maximum.reduce(np.abs(values), axis=1) <= LARGEST
     growing = bundle.growing
-    if not len(growing):
-        return True
-    return bool(
-        np.minimum.reduce(numbers.values[growing]) >= 0 and (numbers.start_ns[growing] <= numbers.at_ns[growing]).all()
-    )
+    if len(growing):
+        is_plain &= np.minimum.reduce(values[:, growing], axis=1) >= 0
+        is_plain &= (start_ns[:, growing] <= at_ns[:, growing]).all(axis=1)
+    vectors, starts_ms = _vectors(plan, numbers)
+    return [
+        Tick(at_ms, plan.layout, starts_ms[row].copy(), vectors[row]) if good else None  # the start outlives the rest
+        for row, (at_ms, good) in enumerate(zip(first_ms.tolist(), is_plain.tolist(), strict=True))
+    ]
+
+
+def _vectors(plan: Plan, numbers: Numbers) -> tuple[Floats, Int64s]:
+    """Values and starts of each export."""
+    shape = len(numbers.values), len(plan.layout)
+    values, starts_ms = np.zeros(shape), np.zeros(shape, dtype=np.int64)
+    with np.errstate(invalid="ignore", over="ignore"):  # rows that are not plain
+        values[:, plan.slots] = np.add.reduceat(numbers.values[:, plan.points], plan.begins, axis=1)
+    latest_ns = np.maximum.reduceat(numbers.start_ns[:, plan.points], plan.begins, axis=1)
+    starts_ms[:, plan.slots] = latest_ns // _NS
+    starts_ms[:, plan.others] = 0
+    if plan.cores is not None:
+        values[:, plan.cores[0]] = plan.cores[1]
+    return values, starts_ms
 
 
 def _judged(
@@ -122,16 +149,3 @@ def _moments(bundle: Bundle, at_ms: Int64s, chosen: Int64s, refused: Refused) ->
         found[-1].append(place)
         seen[key] = at
     return [sorted(moment) for moment in found]
-
-
-def _tick(bundle: Bundle, plan: Plan, numbers: Numbers, values: Floats, at_ms: int, refused: Refused) -> Tick:
-    size = len(plan.layout)
-    vector = np.bincount(plan.slots, values[plan.points], size).astype(np.float64, copy=False)
-    start_ns = np.zeros(size, dtype=np.uint64)
-    np.maximum.at(start_ns, plan.slots, numbers.start_ns[plan.points])
-    start_ns[plan.others] = 0
-    if plan.cores is not None:
-        vector[plan.cores[0]] = plan.cores[1]
-    if plan.left_out:
-        refused.add(why.TOO_MANY_SERIES, len(plan.left_out), shown(bundle.points[plan.left_out[0]].key[0]))
-    return Tick(at_ms, plan.layout, (start_ns // _NS).astype(np.int64), vector)

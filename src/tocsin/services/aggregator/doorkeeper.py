@@ -86,7 +86,7 @@ class Doorkeeper(grpc.aio.ServerInterceptor):
 
     async def _let_in(self, details: grpc.HandlerCallDetails) -> None:
         key = _key_of(details.invocation_metadata)
-        scope, is_limited, sure_s = SERVICES.get(_service_of(details), _OTHERWISE)
+        scope, is_limited, sure_s = _service_of(details)
         if not key:
             raise Refusal(Code.UNAUTHENTICATED, f"a key with the scope “{scope}” is needed, as authorization: Bearer …")
         now_s = self._clock.monotonic()
@@ -139,13 +139,19 @@ def _wrong_key() -> Refusal:
 
 def _key_of(metadata: Any) -> str:
     """Empty where there is none."""
-    given = dict(metadata or ())
-    scheme, _, key = str(given.get("authorization", "")).partition(" ")
-    return key if scheme.lower() == "bearer" else str(given.get("x-api-key", ""))
+    key = ""
+    for name, value in metadata or ():
+        if name == "authorization":
+            scheme, _, token = str(value).partition(" ")
+            if scheme.lower() == "bearer":
+                return token
+        elif name == "x-api-key":
+            key = str(value)
+    return key
 
 
-def _service_of(details: grpc.HandlerCallDetails) -> str:
-    return details.method.strip("/").rpartition("/")[0]
+def _service_of(details: grpc.HandlerCallDetails) -> Service:
+    return SERVICES.get(details.method.strip("/").rpartition("/")[0], _OTHERWISE)
 
 
 def _refusing(details: grpc.HandlerCallDetails, refusal: Refusal) -> Any:

@@ -113,7 +113,7 @@ class Aggregator:
         server.add_generic_rpc_handlers([probing.handlers(), collection.handlers(), otlp.handlers()])
         try:
             self.port = self._listen(server)
-            async with collection.at_work():
+            async with collection.at_work(), door.at_work():
                 await server.start()
                 tls = self._settings.certificate_file is not None
                 log.info("workers far away and collectors may report", port=self.port, tls=tls)
@@ -123,7 +123,6 @@ class Aggregator:
         finally:
             self.begun.set()
             await server.stop(0)
-            door.close()
             asking.close()
             writing.close()
 
