@@ -20,6 +20,7 @@ from tests.api.test_targets import checked
 from tests.clocks import FakeClock
 from tocsin.api import live
 from tocsin.api.context import ApiContext
+from tocsin.api.sockets import Socket
 from tocsin.bus.memory import MemoryBus
 from tocsin.catalog import access, targets
 from tocsin.core.outcome import Result
@@ -35,9 +36,7 @@ from tocsin.store.engine import Store, StoreUnavailable
 async def served(app: FastAPI) -> AsyncIterator[str]:
     """The address of a real server on a free port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(
-            uvicorn.Config(app, ws="websockets-sansio", log_config=None, timeout_graceful_shutdown=1)
-        )
+        server = uvicorn.Server(uvicorn.Config(app, ws=Socket, log_config=None, timeout_graceful_shutdown=1))
         server.capture_signals = _leave_signals_alone  # type: ignore[method-assign, assignment]
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(server.serve([listener]))

@@ -13,8 +13,10 @@ put into the pictures, and hand to the watchers, under one lock, which no loop h
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from statistics import median
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -52,6 +54,8 @@ MACHINES_AT_MOST_EVERY_S: Final = 0.1
 MACHINES_SHARE: Final = 0.2
 """Of the time that looking at machines may take up: where that is slow it is done less often, down to
 ``AT_MOST_EVERY_S``."""
+LOOKS: Final = 5
+"""By so many it is judged how long one takes."""
 AT_LEAST_EVERY_S: Final = 10.0
 """Without a bell: what another process wrote is seen this soon."""
 WHOLE_EVERY_S: Final = 30.0
@@ -138,7 +142,8 @@ class LiveView:
         """What was handed round of machines since the database was asked for them."""
         self._marks = _Marks(_NOTHING, _NOTHING)
         self._machines_read_s = 0.0
-        self._machine_pace_s = MACHINES_AT_MOST_EVERY_S
+        self._machine_looks_s: deque[float] = deque(maxlen=LOOKS)
+        """How long the last ones took."""
         self._stalled: set[str] = set()
 
     @classmethod
@@ -214,7 +219,7 @@ class LiveView:
                     await bell.wait(AT_LEAST_EVERY_S)
                     with self._noted("machines"):
                         await self.tell_machines()
-                    await asyncio.sleep(self._machine_pace_s)
+                    await asyncio.sleep(self._machine_pace_s())
 
     @contextmanager
     def _noted(self, what: str) -> Iterator[None]:
@@ -319,13 +324,18 @@ class LiveView:
 
     def _take_over_machines(self, found: _MachineLook, now_s: float) -> Moved:
         self._marks = found.marks
-        pace_s = (now_s - found.began_s) / MACHINES_SHARE
-        self._machine_pace_s = min(max(pace_s, MACHINES_AT_MOST_EVERY_S), AT_MOST_EVERY_S)
         if found.look is None:
             return NOT_MOVED
+        self._machine_looks_s.append(now_s - found.began_s)
         if found.look.among is None:
             self._machines_read_s = now_s
         return self._machines.replace(found.look)
+
+    def _machine_pace_s(self) -> float:
+        """By the middle one of the last looks that found something: a single one that had to wait says nothing of what
+        they take."""
+        pace_s = median(self._machine_looks_s or [0.0]) / MACHINES_SHARE
+        return min(max(pace_s, MACHINES_AT_MOST_EVERY_S), AT_MOST_EVERY_S)
 
     # ── what watchers are given ───────────────────────────────────────────────────────────────────
 

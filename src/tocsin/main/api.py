@@ -8,6 +8,7 @@ import uvicorn
 
 from tocsin.api.app import create_app
 from tocsin.api.context import ApiContext, Door, Edge
+from tocsin.api.sockets import Socket
 from tocsin.edge import fields
 from tocsin.main import ROLES
 from tocsin.main.ends import Ends
@@ -37,7 +38,7 @@ def start(house: House, ends: Ends) -> AbstractAsyncContextManager[None]:
     )
     config = uvicorn.Config(
         app,
-        ws="websockets-sansio",
+        ws=Socket,
         ws_max_size=65_536,  # a browser says "ping" and nothing longer
         log_config=None,
         access_log=False,
