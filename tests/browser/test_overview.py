@@ -76,3 +76,34 @@ def test_many_equal_changes_of_one_minute_are_one_line_that_opens(page: Page) ->
     expect(changes.get_by_role("link")).to_have_count(60)
     fold.click()
     expect(changes.get_by_role("link")).to_have_count(0)
+
+
+def test_of_much_trouble_the_worst_is_in_sight_and_the_rest_one_press_away(page: Page) -> None:
+    def much(route: Route) -> None:
+        overview = route.fetch().json()
+        overview["worst"] = [
+            {
+                "id": number,
+                "name": f"svc-{number:04}",
+                "verdict": "down",
+                "since": "2026-03-01T14:02:30.000Z",
+                "reason": "connection refused",
+                "because_of": None,
+            }
+            for number in range(50)
+        ]
+        overview["worst_machines"] = []
+        overview["counts"] |= {"down": 57, "degraded": 0, "unknown": 0}
+        overview["machines"] |= {"down": 0, "degraded": 0}
+        route.fulfill(json=overview)
+
+    page.route("**/v1/overview", much)
+    page.goto("/")
+    band = page.get_by_role("region", name="State of everything")
+    told = band.get_by_role("listitem").filter(has_text="connection refused")
+    expect(told).to_have_count(10)
+    band.get_by_role("button", name="Show 47 more").click()
+    expect(told).to_have_count(50)
+    expect(band.get_by_role("link", name="and 7 more targets")).to_be_visible()
+    band.get_by_role("button", name="Show fewer").click()
+    expect(told).to_have_count(10)

@@ -3,9 +3,10 @@
 import { lazy, Suspense } from "react";
 import { useSession } from "@/api/session";
 import { Hatch } from "@/parts/Hatch";
-import { Failed } from "@/parts/States";
+import { Failed, Loading } from "@/parts/States";
 import { Tips } from "@/parts/Tips";
 import { Toasts } from "@/parts/Toasts";
+import styles from "./App.module.css";
 import { Shell } from "./Shell";
 
 const SignIn = lazy(() => import("@/pages/sign-in/SignIn"));
@@ -21,8 +22,14 @@ export function App() {
       ) : session.data !== undefined ? (
         <Shell session={session.data} />
       ) : session.isError ? (
-        <Failed error={session.error} what="this page" retry={() => void session.refetch()} />
-      ) : null}
+        <main className={styles.alone}>
+          <Failed error={session.error} what="this page" retry={() => void session.refetch()} />
+        </main>
+      ) : (
+        <main className={styles.waiting}>
+          <Loading label="Loading Tocsin" />
+        </main>
+      )}
       <Hatch />
       <Toasts />
       <Tips />

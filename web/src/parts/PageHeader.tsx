@@ -1,8 +1,7 @@
 /** The head of a page about one thing: its state in the largest letters, why, and what can be done about it. */
 
 import type { ReactNode } from "react";
-import { Link } from "wouter";
-import { Icon } from "./Icon";
+import { BackLink } from "./BackLink";
 import { Sign, type SignName } from "./Sign";
 import { Since } from "./Time";
 import styles from "./PageHeader.module.css";
@@ -29,9 +28,7 @@ export function PageHeader(props: Props) {
   const { back, sign, name, state, since, actions, reason, warnings, facts, children } = props;
   return (
     <header className={styles.header}>
-      <Link href={back.href} className={styles.back}>
-        <Icon name="back" size={14} /> {back.label}
-      </Link>
+      <BackLink {...back} />
       <div className={styles.top}>
         <div className={styles.title}>
           <span key={sign} className={`${styles.sign ?? ""} arrives`}>

@@ -6,10 +6,10 @@ import { Link, useLocation } from "wouter";
 import { Problem, problemFrom, type FieldError } from "@/api/client";
 import { useChangeMachine, useDeleteMachine, useMachines } from "@/api/machines";
 import type { Machine } from "@/api/machineTypes";
+import { BackLink } from "@/parts/BackLink";
 import { BandFields } from "@/parts/bands/BandFields";
 import { bandsOf, draftOf, hasField, type Draft } from "@/parts/bands/bands";
 import { choices } from "@/parts/choices";
-import { Icon } from "@/parts/Icon";
 import { Panel } from "@/parts/Panel";
 import { say } from "@/parts/Toasts";
 import styles from "./Settings.module.css";
@@ -17,9 +17,7 @@ import styles from "./Settings.module.css";
 export default function Settings({ machine }: { machine: Machine }) {
   return (
     <div className={styles.page}>
-      <Link href={`/machines/${machine.id}`} className={styles.back}>
-        <Icon name="back" size={14} /> {machine.name}
-      </Link>
+      <BackLink href={`/machines/${machine.id}`} label={machine.name} />
       <h1>Settings of {machine.name}</h1>
       <Form machine={machine} />
       <Removal machine={machine} />

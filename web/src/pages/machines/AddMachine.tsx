@@ -2,11 +2,11 @@
 
 import { Button, SegmentedControl, TextInput } from "@mantine/core";
 import { useState, type SubmitEvent } from "react";
-import { Link } from "wouter";
 import { problemFrom } from "@/api/client";
 import { useCreateKey } from "@/api/keys";
 import { useOverview } from "@/api/overview";
 import type { NewApiKey } from "@/api/types";
+import { BackLink } from "@/parts/BackLink";
 import { Copy } from "@/parts/Copy";
 import { Icon } from "@/parts/Icon";
 import { Failed, Loading } from "@/parts/States";
@@ -25,9 +25,7 @@ export default function AddMachine() {
   const aggregator = typed ?? (door === null ? "" : aggregatorAt(location.hostname, door));
   return (
     <div className={styles.page}>
-      <Link href="/machines" className={styles.back}>
-        <Icon name="back" size={14} /> Machines
-      </Link>
+      <BackLink href="/machines" label="Machines" />
       <h1>Add a machine</h1>
       {made === null ? (
         <>

@@ -140,7 +140,7 @@ function NothingShown({ registered, showAll }: { registered: number; showAll: ()
         A small collector on each host sends its processor, memory, disks and network here every few seconds.
         It is one command; it appears here by itself within seconds.
       </p>
-      <Button component={Link} href="/machines/new" mt={8} leftSection={<Icon name="plus" size={14} />}>
+      <Button component={Link} href="/machines/new" mt={16} leftSection={<Icon name="plus" size={14} />}>
         Add the first machine
       </Button>
     </Empty>

@@ -1,5 +1,6 @@
 /** The summary: the counts in one line, and below it what is wrong, worst first. */
 
+import { useState } from "react";
 import { Link } from "wouter";
 import type { Overview, TargetBrief, TroubledMachine, Verdict } from "@/api/types";
 import { Sign } from "@/parts/Sign";
@@ -21,6 +22,9 @@ type Trouble = Pick<TargetBrief, "name" | "verdict" | "since" | "reason"> & {
   follows: boolean;
 };
 
+/** What is below the band is seen without scrolling far; two more are no reason to fold. */
+const FEW = 10;
+
 const NOT_WELL = ["down", "degraded", "unknown"] as const;
 const RANK: Record<Verdict, number> = { down: 0, degraded: 1, unknown: 2, up: 3 };
 const ORDER: readonly Verdict[] = ["down", "degraded", "unknown", "up"];
@@ -41,6 +45,15 @@ export function Band({ counts, machines, worst, worstMachines }: Props) {
     })),
     ...worstMachines.map((machine) => ({ ...machine, href: `/machines/${machine.id}`, follows: false })),
   ].sort((one, other) => RANK[one.verdict] - RANK[other.verdict]);
+  // Only so many of the worst are told of.
+  const more = [
+    { noun: "target", number: counts.down + counts.degraded + counts.unknown - worst.length },
+    { noun: "machine", number: machines.down + machines.degraded - worstMachines.length },
+  ].filter(({ number }) => number > 0);
+  const [unfolded, setUnfolded] = useState(false);
+  const folds = troubles.length > FEW + 2;
+  const shown = folds && !unfolded ? troubles.slice(0, FEW) : troubles;
+  const hidden = troubles.length - shown.length + more.reduce((sum, { number }) => sum + number, 0);
   return (
     <section className={styles.band} data-worst={headline} aria-label="State of everything">
       <div className={styles.summary}>
@@ -83,9 +96,29 @@ export function Band({ counts, machines, worst, worstMachines }: Props) {
       </div>
       {troubles.length > 0 && (
         <ul className={styles.worst}>
-          {troubles.map((trouble) => (
+          {shown.map((trouble) => (
             <Worst key={trouble.href} trouble={trouble} />
           ))}
+          {shown.length === troubles.length &&
+            more.map(({ noun, number }) => (
+              <li key={noun}>
+                <Link href={`/${noun}s`} className={styles.more}>
+                  and {counted(number, `more ${noun}`)}
+                </Link>
+              </li>
+            ))}
+          {folds && (
+            <li>
+              <button
+                type="button"
+                className={styles.more}
+                aria-expanded={unfolded}
+                onClick={() => setUnfolded(!unfolded)}
+              >
+                {unfolded ? "Show fewer" : `Show ${hidden} more`}
+              </button>
+            </li>
+          )}
         </ul>
       )}
     </section>

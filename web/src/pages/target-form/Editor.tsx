@@ -5,6 +5,7 @@ import { useMemo, useState, type ReactNode, type SubmitEvent } from "react";
 import { Link, useLocation } from "wouter";
 import { useSaveTarget, useTargets, useTestTarget } from "@/api/targets";
 import type { Target, TargetKind } from "@/api/types";
+import { BackLink } from "@/parts/BackLink";
 import { useDraft, type Values } from "@/parts/form/draft";
 import { Field } from "@/parts/form/Field";
 import { fieldsOf, type FieldSpec } from "@/parts/form/spec";
@@ -99,9 +100,7 @@ export function Editor({ kinds, target, kind: firstKind, initial }: Props) {
 
   return (
     <div className={styles.page}>
-      <Link href={back} className={styles.back}>
-        <Icon name="back" size={14} /> {target === null ? "Targets" : target.name}
-      </Link>
+      <BackLink href={back} label={target === null ? "Targets" : target.name} />
       <h1>{target === null ? "Add a target" : `Edit ${target.name}`}</h1>
       <div className={styles.columns}>
         <form onSubmit={submit} className={styles.form} noValidate aria-label="Target">

@@ -1,7 +1,7 @@
 /** uPlot's options for lines over their min–max envelopes, or kinds piled up; with levels, and marks for what happened. */
 
 import uPlot from "uplot";
-import { FONT, LONELY_POINTS, timeWords } from "./axes";
+import { FONT, LONELY_POINTS, timeSpace, timeWords } from "./axes";
 import { piled, type Frame, type Line } from "./frame";
 import { mark, shade, type Colours, type Stretch } from "./marks";
 import type { Unit } from "./units";
@@ -69,7 +69,7 @@ export function linePlot(wanted: Wanted): Omit<uPlot.Options, "width" | "height"
         ticks: { stroke: colour("--line"), width: 1, size: 4 },
         font: FONT,
         size: 28,
-        space: 64,
+        space: timeSpace,
         values: (plot, splits, ...rest) => timeWords(current().range)(plot, splits, ...rest),
       },
       {

@@ -452,7 +452,7 @@ export const CHARTS: readonly ChartSpec[] = [
   },
   {
     id: "processes",
-    title: "Processes",
+    title: "Process count",
     views: [
       {
         id: "count",

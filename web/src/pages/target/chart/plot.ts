@@ -1,7 +1,7 @@
 /** uPlot's options: percentile lines over a min–max envelope, or phases piled up; marks for what happened. */
 
 import type uPlot from "uplot";
-import { FONT, LONELY_POINTS, timeWords } from "@/parts/chart/axes";
+import { FONT, LONELY_POINTS, timeSpace, timeWords } from "@/parts/chart/axes";
 import { mark, shade, type Colours, type Stretch } from "@/parts/chart/marks";
 import { PHASES } from "@/parts/examination/phases";
 import { latency as latencyWords } from "@/words/numbers";
@@ -66,7 +66,7 @@ export function plotOf(wanted: Wanted): Plot {
           ticks: { stroke: colour("--line"), width: 1, size: 4 },
           font: FONT,
           size: 30,
-          space: 64,
+          space: timeSpace,
           values: timeWords(range),
         },
         {
