@@ -26,6 +26,8 @@ ROLES: Final[dict[str, Role]] = {
     "api": Role("tocsin.main.api", 1.2, "Start the web app and the API.", serves_web=True),
     # After what it may probe, and gone before it, so that it never finds this Tocsin's own address dead.
     "worker": Role("tocsin.main.worker", 5.1, "Start a worker: it probes its share of the targets."),
-    "aggregator": Role("tocsin.main.aggregator", 0.7, "Start the door for workers that do not reach the database."),
+    "aggregator": Role(
+        "tocsin.main.aggregator", 0.7, "Start the door for collectors, OpenTelemetry and workers far away."
+    ),
 }
 """In the order in which they are started; they are stopped in reverse."""
