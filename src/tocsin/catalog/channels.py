@@ -27,7 +27,7 @@ from tocsin.catalog.fields import (
     validated,
     with_kept_secrets,
 )
-from tocsin.catalog.targets import Name
+from tocsin.catalog.words import Name
 from tocsin.channels import CHANNELS
 from tocsin.channels.base import Carrier
 from tocsin.channels.frame import Delivery, deliver

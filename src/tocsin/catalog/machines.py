@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from tocsin.catalog.errors import FieldError, Invalid, NotFound, field_errors
 from tocsin.catalog.fields import all_of, validated
-from tocsin.catalog.targets import Name, Tag, Tags
+from tocsin.catalog.words import Name, Tag, Tags
 from tocsin.core import bands as core_bands
 from tocsin.core.bands import BandError
 from tocsin.core.decide import State, Transition, Verdict

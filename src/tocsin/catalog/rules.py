@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from tocsin.catalog.errors import Conflict, FieldError, NotFound
 from tocsin.catalog.fields import all_of, validated
-from tocsin.catalog.targets import Name, Tag
+from tocsin.catalog.words import Name, Tag, unique
 from tocsin.core.alerting import DEFAULT_EVENTS, Event, Rule
 from tocsin.core.outcome import Subject
 from tocsin.core.samples import MACHINE
@@ -30,14 +30,6 @@ EventName = Literal["down", "recovered", "degraded", "certificate"]
 Number = Annotated[int, Field(ge=1, le=2**53)]
 
 
-def _numbers(numbers: list[int]) -> list[int]:
-    return list(dict.fromkeys(numbers))
-
-
-def _words(words: list[str]) -> list[str]:
-    return list(dict.fromkeys(words))
-
-
 def _default_events() -> list[EventName]:
     return ["down", "recovered", "certificate"]
 
@@ -49,20 +41,20 @@ class RuleFields(BaseModel):
 
     name: Name = Field(description="What people call it.", examples=["shop to on call"])
     enabled: bool = Field(True, description="False: it says nothing.")
-    target_ids: Annotated[list[Number], Field(max_length=1000), AfterValidator(_numbers)] = Field(
+    target_ids: Annotated[list[Number], Field(max_length=1000), AfterValidator(unique)] = Field(
         default_factory=list,
         description="Targets it is about. With `machine_ids` and `tags` empty, too: every target and every machine.",
     )
-    machine_ids: Annotated[list[Number], Field(max_length=1000), AfterValidator(_numbers)] = Field(
+    machine_ids: Annotated[list[Number], Field(max_length=1000), AfterValidator(unique)] = Field(
         default_factory=list, description="Machines it is about."
     )
-    tags: Annotated[list[Tag], Field(max_length=50), AfterValidator(_words)] = Field(
+    tags: Annotated[list[Tag], Field(max_length=50), AfterValidator(unique)] = Field(
         default_factory=list, description="Targets and machines with any of these tags, besides those named."
     )
-    events: Annotated[list[EventName], Field(min_length=1), AfterValidator(_words)] = Field(
+    events: Annotated[list[EventName], Field(min_length=1), AfterValidator(unique)] = Field(
         default_factory=_default_events, description="What it tells."
     )
-    channel_ids: Annotated[list[Number], Field(max_length=100), AfterValidator(_numbers)] = Field(
+    channel_ids: Annotated[list[Number], Field(max_length=100), AfterValidator(unique)] = Field(
         default_factory=list, description="Where it tells it. Empty only in the default rule: every channel."
     )
     reminder_s: int | None = Field(

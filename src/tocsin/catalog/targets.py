@@ -38,6 +38,7 @@ from tocsin.catalog.fields import (
     validated,
     with_kept_secrets,
 )
+from tocsin.catalog.words import Name, Tags, not_empty, one_line, plain_text, unique
 from tocsin.core.decide import Policy, Quorum, Transition
 from tocsin.core.heartbeat import due_ms as next_call_ms
 from tocsin.core.outcome import CERTIFICATE, HEADLINE, REACHABLE, Result, StateKey, Subject
@@ -60,7 +61,6 @@ from tocsin.store.targets import FullTargetRow, TargetRow
 
 log = get_logger("targets")
 
-MAX_TAGS = 50
 MAX_ASSERTIONS = 50
 MAX_LOCATIONS = 50
 MAX_PARENTS = 50
@@ -75,36 +75,10 @@ LEFT_OUT = "not checked from here"
 """The reason of a location's verdict that is unknown because the target is no longer checked from there."""
 
 
-def _one_line(text: str) -> str:
-    """No line breaks, no control characters, nothing that reorders text on screen."""
-    text = text.strip()
-    for character in text:
-        if unicodedata.category(character) in ("Cc", "Zl", "Zp") or character in _REORDERING:
-            raise ValueError(f"must not hold the character U+{ord(character):04X}")
-    return text
-
-
-def _plain_text(text: str) -> str:
-    for character in text:
-        if unicodedata.category(character) == "Cc" and character not in "\n\t\r":
-            raise ValueError(f"must not hold the character U+{ord(character):04X}")
-    return text.strip()
-
-
-def _not_empty(text: str) -> str:
-    if not text:
-        raise ValueError("must not be empty")
-    return text
-
-
 def _without_slash(text: str) -> str:
     if "/" in text:
         raise ValueError("must not hold a slash")
     return text
-
-
-def _unique(words: list[str]) -> list[str]:
-    return list(dict.fromkeys(words))
 
 
 def _quorum(value: object, handle: ValidatorFunctionWrapHandler) -> Quorum:
@@ -116,17 +90,11 @@ def _quorum(value: object, handle: ValidatorFunctionWrapHandler) -> Quorum:
         raise ValueError(f"must be any, majority, all, or a number from 1 to {MAX_LOCATIONS}") from None
 
 
-# Bidirectional overrides and isolates: a name that shows differently from what it is.
-_REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-
-Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line), AfterValidator(_not_empty)]
-Tag = Annotated[str, Field(min_length=1, max_length=60), AfterValidator(_one_line), AfterValidator(_not_empty)]
-Tags = Annotated[list[Tag], Field(max_length=MAX_TAGS), AfterValidator(_unique)]
 LocationName = Annotated[
     str,
     Field(min_length=1, max_length=60),
-    AfterValidator(_one_line),
-    AfterValidator(_not_empty),
+    AfterValidator(one_line),
+    AfterValidator(not_empty),
     AfterValidator(_without_slash),
 ]
 Threshold = Annotated[int, Field(ge=1, le=10)]
@@ -142,7 +110,7 @@ class TargetFields(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
 
     name: Name = Field(description="What people call it.", examples=["shop"])
-    description: Annotated[str, Field(max_length=2000), AfterValidator(_plain_text)] = Field(
+    description: Annotated[str, Field(max_length=2000), AfterValidator(plain_text)] = Field(
         "", description="Anything worth knowing at 03:12. Plain text."
     )
     enabled: bool = Field(True, description="False: paused. Nothing is probed; history is kept.")
@@ -169,7 +137,7 @@ class TargetFields(BaseModel):
         "this off. Left out: 5, or the interval if shorter.",
     )
     tags: Tags = Field(default_factory=list, description="Free labels, to filter by and to choose who is told.")
-    group: Annotated[str, Field(max_length=100), AfterValidator(_one_line)] = Field(
+    group: Annotated[str, Field(max_length=100), AfterValidator(one_line)] = Field(
         "", description="The one heading it is listed under; empty: none."
     )
     assertions: list[str] = Field(
@@ -198,7 +166,7 @@ class TargetFields(BaseModel):
 class ProbedFields(TargetFields):
     """The fields every kind of target has that somebody probes."""
 
-    locations: Annotated[list[LocationName], Field(max_length=MAX_LOCATIONS), AfterValidator(_unique)] = Field(
+    locations: Annotated[list[LocationName], Field(max_length=MAX_LOCATIONS), AfterValidator(unique)] = Field(
         default_factory=list,
         description="Where it is checked from, by name. Empty: from every location. A name that is new is made.",
         examples=[["fra", "nyc"]],
