@@ -89,6 +89,16 @@ async def test_checks_page_by_page_and_narrowed(outsider: Client, target: dict[s
     assert [check["at"] for check in some] == ["2027-01-15T08:03:00.000Z", "2027-01-15T08:02:00.000Z"]
 
 
+async def test_changes_of_a_window_and_what_stood_when_it_began(outsider: Client, target: dict[str, Any]) -> None:
+    path = f"/v1/targets/{target['id']}/transitions"
+    window = {"from": "2027-01-15T08:05:30Z", "to": "2027-01-15T08:06:30Z"}
+    assert [change["to"] for change in await walk(outsider, path, **window)] == ["up"]
+    assert [change["to"] for change in await walk(outsider, path, lasting="true", limit=1, **window)] == ["up", "down"]
+    later = {"from": "2027-01-15T08:07:00Z", "to": "2027-01-15T08:08:00Z"}
+    assert await walk(outsider, path, **later) == []
+    assert [change["to"] for change in await walk(outsider, path, lasting="true", **later)] == ["up"]
+
+
 async def test_pages_of_checks_stay_put_while_new_ones_come(
     outsider: Client, target: dict[str, Any], pipeline: Pipeline, clock: FakeClock
 ) -> None:

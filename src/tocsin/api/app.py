@@ -12,6 +12,7 @@ from fastapi.openapi.utils import get_openapi
 
 import tocsin
 from tocsin.api import (
+    deployments,
     heartbeats,
     history,
     keys,
@@ -56,6 +57,7 @@ TAGS = {
     "machines": "Machines: how they are, what they sent, what they are judged by.",
     "history": "What was seen of one target: checks, changes, uptime, latency.",
     "overview": "How everything stands.",
+    "deployments": "What was put where, and when.",
     "channels": "Ways to tell someone.",
     "rules": "Who is told what.",
     "notifications": "What was said, and whether it arrived.",
@@ -75,6 +77,8 @@ ROUTERS = (
     machines.bands_router,
     history.router,
     overview.router,
+    deployments.router,
+    deployments.ingest_router,
     notifying.channels_router,
     notifying.rules_router,
     notifying.notifications_router,

@@ -15,7 +15,7 @@ from tocsin.api import models
 from tocsin.api.answers import LATEST_MS, answer, listing, milliseconds, moment, moment_or_none, phases, tagged_answer
 from tocsin.api.guard import Context, GuardedRoute
 from tocsin.api.paging import cursor_of, position_of
-from tocsin.api.parameters import Between, Cursor, Id, Limit, Location, place_of
+from tocsin.api.parameters import Between, Cursor, Id, Lasting, Limit, Location, place_of
 from tocsin.api.problems import ApiProblem, bad_parameter
 from tocsin.catalog import targets
 from tocsin.catalog.causes import Cause, causes
@@ -126,6 +126,7 @@ def list_transitions(
     limit: Limit = 100,
     cursor: Cursor = None,
     location: Location = None,
+    lasting: Lasting = False,
 ) -> Response:
     """Those of its verdict; with `location`, those of the verdict from there, which has a part in it."""
     before = position_of(cursor, tuple[int, int])
@@ -142,6 +143,7 @@ def list_transitions(
             limit=limit + 1,
             before=before,
             location_id=HEADLINE if place is None else place.location_id,
+            lasting=lasting,
         )
         items = transitions(conn, found[:limit], now_ms=context.clock.now_ms())
     return answer(listing(items, following(found, limit)))

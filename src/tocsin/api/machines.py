@@ -21,7 +21,7 @@ from tocsin.api.answers import answer, listing, moment, no_content, tagged_answe
 from tocsin.api.context import ApiContext
 from tocsin.api.guard import Context, GuardedRoute
 from tocsin.api.paging import cursor_of, position_of
-from tocsin.api.parameters import Between, Cursor, Documents, Id, Limit, Text, several
+from tocsin.api.parameters import Between, Cursor, Documents, Id, Lasting, Limit, Text, several
 from tocsin.api.problems import bad_parameter
 from tocsin.catalog import machines
 from tocsin.core.decide import Transition
@@ -125,7 +125,12 @@ def _announce(context: ApiContext, changes: Sequence[Transition]) -> None:
     response_model=models.Page[models.Transition],
 )
 def list_machine_transitions(
-    machine_id: Id, context: Context, between: Between, limit: Limit = 100, cursor: Cursor = None
+    machine_id: Id,
+    context: Context,
+    between: Between,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+    lasting: Lasting = False,
 ) -> Response:
     """Of each of its rules."""
     before = position_of(cursor, tuple[int, int])
@@ -140,6 +145,7 @@ def list_machine_transitions(
             to_ms=to_ms,
             limit=limit + 1,
             before=before,
+            lasting=lasting,
         )
         items = history.transitions(conn, found[:limit], now_ms=context.clock.now_ms())
     return answer(listing(items, history.following(found, limit)))

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from tocsin.api.parameters import Text
 from tocsin.catalog.channels import ChannelFields
+from tocsin.catalog.deployments import StatusName
 from tocsin.catalog.fields import secret_names
 from tocsin.catalog.rules import EventName, RuleFields
 from tocsin.catalog.targets import TargetFields
@@ -372,6 +373,25 @@ class TimelineEntry(Transition):
     because_of: TargetName | None = Field(
         description="While it lasts: the target because of which this one is down; null: by itself, or it is over."
     )
+
+
+class Deployment(Answer):
+    """It concerns the targets and machines it names and those with any of its tags; where it names nothing, all."""
+
+    id: str = Field(description="What it is called at its source.", examples=["run-4711"])
+    source: str = Field(description="Empty: its `id` alone says which it is.", examples=["github.com/shop/checkout"])
+    service: str = Field(examples=["checkout-api"])
+    environment: str = Field(examples=["production"])
+    version: str = Field(description="Empty: not said.", examples=["v1.42.0"])
+    status: StatusName
+    started_at: Moment
+    finished_at: Moment | None = Field(description="Null: it is running, as far as is known.")
+    description: str
+    by: str = Field(examples=["ada"])
+    url: str = Field(description="Where to read more; empty: not said.", examples=["https://ci.example/run/4711"])
+    targets: list[str]
+    machines: list[str]
+    tags: list[str]
 
 
 class ResultCounts(Answer):

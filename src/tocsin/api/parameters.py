@@ -83,6 +83,7 @@ Number = Annotated[int, Field(ge=1, le=_LARGEST_ID)]
 Id = Annotated[int, Path(ge=1, le=_LARGEST_ID)]
 Limit = Annotated[int, Query(ge=1, le=1000, description="At most this many.")]
 Location = Annotated[Text | None, Query(max_length=60, description="Only what was seen from this location.")]
+Lasting = Annotated[bool, Query(description="Also what began before `from` and still stood then.")]
 Cursor = Annotated[str | None, Query(max_length=1000, description="The `next` of the page before.")]
 
 

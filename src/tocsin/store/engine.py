@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SchemaState = Literal["current", "behind", "newer", "ahead", "empty"]
 """``newer``: made by a newer Tocsin, which says that this code can work with it. ``ahead``: that this code cannot."""
 
-REVISIONS: Final = ("0001", "0002", "0003", "0004")
+REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005")
 """Every schema revision, oldest first. Kept here so that a start need not load Alembic; a test compares."""
 
 

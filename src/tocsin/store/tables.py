@@ -599,6 +599,34 @@ delivery_attempts = Table(
     Index("ix_delivery_attempts_notification_id", "notification_id", "id"),
 )
 
+# ── what was changed ──────────────────────────────────────────────────────────────────────────────────
+
+deployments = Table(
+    "deployments",
+    metadata,
+    _id(),
+    Column("source", Text, nullable=False),  # who told of it, and what it is called there
+    Column("outside_id", Text, nullable=False),
+    Column("status", Text, nullable=False),  # running | succeeded | failed | canceled
+    Column("started_ms", BigInteger, nullable=False),
+    Column("finished_ms", BigInteger),  # NULL: running
+    Column("service", Text, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("target_names", JSON, nullable=False),  # list of str; with the next two empty: it concerns everything
+    Column("machine_names", JSON, nullable=False),  # list of str
+    Column("tags", JSON, nullable=False),  # list of str
+    Column("created_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    UniqueConstraint("source", "outside_id"),
+    # charts: those of a window
+    Index("ix_deployments_started_ms", "started_ms", "id"),
+    sqlite_autoincrement=True,
+)
+
 # ── who may ───────────────────────────────────────────────────────────────────────────────────────────
 
 users = Table(

@@ -59,7 +59,6 @@ _ended_ms: Final = (
     .limit(1)
     .correlate(transitions)
     .scalar_subquery()
-    .label("ended_ms")
 )
 
 _SELECTED: Final = (
@@ -75,7 +74,7 @@ _SELECTED: Final = (
     transitions.c.reason,
     transitions.c.check_location_id,
     transitions.c.recorded_ms,
-    _ended_ms,
+    _ended_ms.label("ended_ms"),
 )
 
 # Written out, not bound: SQLite uses an index with a condition only where it sees the same condition.
@@ -123,9 +122,14 @@ def of_subject(
     limit: int | None = None,
     before: Position | None = None,
     location_id: int = HEADLINE,
+    lasting: bool = False,
 ) -> list[StoredTransition]:
-    """A subject's transitions that began in [from_ms, to_ms), newest first; ``rule`` None: under every rule."""
-    statement = _of(subject, rule, location_id).where(transitions.c.at_ms >= from_ms, transitions.c.at_ms < to_ms)
+    """A subject's transitions that began in [from_ms, to_ms), newest first; ``rule`` None: under every rule.
+    ``lasting``: and those that began before and stood at ``from_ms``."""
+    since = transitions.c.at_ms >= from_ms
+    if lasting:
+        since = or_(since, _ended_ms.is_(None), _ended_ms > from_ms)
+    statement = _of(subject, rule, location_id).where(since, transitions.c.at_ms < to_ms)
     return _page(conn, statement, limit, before)
 
 

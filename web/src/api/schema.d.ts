@@ -212,6 +212,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/deployments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Deployments, newest first
+         * @description Those under way at some time from `from` until before `to`.
+         */
+        get: operations["list_deployments"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/expressions/check": {
         parameters: {
             query?: never;
@@ -240,6 +260,27 @@ export interface paths {
         get: operations["list_groups"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/ingest/deployments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Tell of a deployment
+         * @description When it begins, when it ends, or both at once. Reports of the same `source` and `id` are about the same one; they
+         *     may come twice and in any order. What a report leaves out stays as it was.
+         */
+        post: operations["tell_deployment"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1338,6 +1379,165 @@ export interface components {
             duration_ms: number;
             /** Ok */
             ok: boolean;
+        };
+        /**
+         * Deployment
+         * @description It concerns the targets and machines it names and those with any of its tags; where it names nothing, all.
+         */
+        Deployment: {
+            /**
+             * By
+             * @example ada
+             */
+            by: string;
+            /** Description */
+            description: string;
+            /**
+             * Environment
+             * @example production
+             */
+            environment: string;
+            /**
+             * Finished At
+             * @description Null: it is running, as far as is known.
+             */
+            finished_at: string | null;
+            /**
+             * Id
+             * @description What it is called at its source.
+             * @example run-4711
+             */
+            id: string;
+            /** Machines */
+            machines: string[];
+            /**
+             * Service
+             * @example checkout-api
+             */
+            service: string;
+            /**
+             * Source
+             * @description Empty: its `id` alone says which it is.
+             * @example github.com/shop/checkout
+             */
+            source: string;
+            /**
+             * Started At
+             * Format: date-time
+             * @description RFC 3339, UTC, milliseconds.
+             * @example 2026-03-01T03:12:07.250Z
+             */
+            started_at: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "running" | "succeeded" | "failed" | "canceled";
+            /** Tags */
+            tags: string[];
+            /** Targets */
+            targets: string[];
+            /**
+             * Url
+             * @description Where to read more; empty: not said.
+             * @example https://ci.example/run/4711
+             */
+            url: string;
+            /**
+             * Version
+             * @description Empty: not said.
+             * @example v1.42.0
+             */
+            version: string;
+        };
+        /**
+         * DeploymentFields
+         * @description What may be sent for a deployment.
+         */
+        DeploymentFields: {
+            /**
+             * By
+             * @description Who made it.
+             * @default
+             * @example ada
+             */
+            by: string;
+            /**
+             * Description
+             * @description What changed.
+             * @default
+             */
+            description: string;
+            /**
+             * Environment
+             * @description Where to.
+             * @default production
+             */
+            environment: string;
+            /**
+             * Finished At
+             * @description RFC 3339. Left out: now, unless it is `running`, which has no end.
+             */
+            finished_at?: string | null;
+            /**
+             * Id
+             * @description What it is called where it is made: a later report with it is about the same.
+             */
+            id: string;
+            /**
+             * Machines
+             * @description Machines it concerns, by name.
+             */
+            machines?: string[];
+            /**
+             * Service
+             * @description What was deployed.
+             * @example checkout-api
+             */
+            service: string;
+            /**
+             * Source
+             * @description Where it is made, if `id` alone does not say which it is.
+             * @default
+             * @example github.com/shop/checkout
+             */
+            source: string;
+            /**
+             * Started At
+             * @description RFC 3339. Left out: what an earlier report said, or else when it finished, or now.
+             */
+            started_at?: string | null;
+            /**
+             * Status
+             * @description `canceled` is no failure.
+             * @default succeeded
+             * @enum {string}
+             */
+            status: "running" | "succeeded" | "failed" | "canceled";
+            /**
+             * Tags
+             * @description Targets and machines with any of these tags are concerned, too. With `targets` and `machines` empty as well: all are.
+             */
+            tags?: string[];
+            /**
+             * Targets
+             * @description Targets it concerns, by name.
+             */
+            targets?: string[];
+            /**
+             * Url
+             * @description Where to read more.
+             * @default
+             * @example https://ci.example/run/4711
+             */
+            url: string;
+            /**
+             * Version
+             * @description What of it: a version, a tag or a commit.
+             * @default
+             * @example v1.42.0
+             */
+            version: string;
         };
         /**
          * DnsTarget
@@ -3582,6 +3782,16 @@ export interface components {
         Page_Check_: {
             /** Items */
             items: components["schemas"]["Check"][];
+            /**
+             * Next
+             * @description Send it as `cursor` for what follows; null: this was the end.
+             */
+            next: string | null;
+        };
+        /** Page[Deployment] */
+        Page_Deployment_: {
+            /** Items */
+            items: components["schemas"]["Deployment"][];
             /**
              * Next
              * @description Send it as `cursor` for what follows; null: this was the end.
@@ -6830,6 +7040,93 @@ export interface operations {
             };
         };
     };
+    list_deployments: {
+        parameters: {
+            query?: {
+                /** @description The `next` of the page before. */
+                cursor?: string | null;
+                /** @description From then on. */
+                from?: string | null;
+                /** @description At most this many. */
+                limit?: number;
+                /** @description Only those that concern this machine. */
+                machine?: number | null;
+                /** @description Only those that concern this target. */
+                target?: number | null;
+                /** @description Until before then. */
+                to?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Deployment_"];
+                };
+            };
+            /** @description The address, or the body as a whole, cannot be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody known is asking. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not with these scopes. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Our fault. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database is busy or away; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     check_expression: {
         parameters: {
             query?: never;
@@ -6955,6 +7252,102 @@ export interface operations {
             };
             /** @description Not with these scopes. */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Our fault. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database is busy or away; `Retry-After` says when to try again. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    tell_deployment: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeploymentFields"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Deployment"];
+                };
+            };
+            /** @description It was not known before. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Deployment"];
+                };
+            };
+            /** @description The address, or the body as a whole, cannot be read. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody known is asking. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not with these scopes. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is larger than 1 MB. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field of the body is wrong. */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8079,6 +8472,8 @@ export interface operations {
                 cursor?: string | null;
                 /** @description From then on. */
                 from?: string | null;
+                /** @description Also what began before `from` and still stood then. */
+                lasting?: boolean;
                 /** @description At most this many. */
                 limit?: number;
                 /** @description Until before then. */
@@ -10525,6 +10920,8 @@ export interface operations {
                 cursor?: string | null;
                 /** @description From then on. */
                 from?: string | null;
+                /** @description Also what began before `from` and still stood then. */
+                lasting?: boolean;
                 /** @description At most this many. */
                 limit?: number;
                 /** @description Only what was seen from this location. */
