@@ -98,7 +98,12 @@ def test_of_several_who_tell_of_a_new_one_at_once_nobody_is_lost(store: Store) -
         together.wait()
         return tell(store, "run-1", **said)
 
-    words: list[dict[str, Any]] = [{"version": "v2"}, {"by": "ada"}, {"description": "new"}, {"url": "https://ci.example/1"}]
+    words: list[dict[str, Any]] = [
+        {"version": "v2"},
+        {"by": "ada"},
+        {"description": "new"},
+        {"url": "https://ci.example/1"},
+    ]
     with ThreadPoolExecutor(4) as threads:
         assert sum(threads.map(report, words)) == 1
     with store.read() as conn:
