@@ -1,7 +1,8 @@
-"""What OpenTelemetry exports cost: simulated Collectors export over gRPC into a real Tocsin.
+"""What OpenTelemetry exports cost: simulated Collectors export into a real Tocsin.
 
-    python -m bench.otlp            as fast as it goes into split services on PostgreSQL: exports/s, CPU per export
-    python -m bench.otlp --spread   the same where each may use all cores; otherwise the aggregator has one of its own
+    python -m bench.otlp            over gRPC, as fast as it goes into split services on PostgreSQL
+    python -m bench.otlp --http     the same over HTTP, into the API
+    python -m bench.otlp --spread   where each may use all cores; otherwise what takes the exports has one of its own
 
 Each export is one of a hostmetrics receiver, of about 100 data points (tests.otlp.hostmetrics). The Collectors are a
 process of their own, and each waits for an answer before it exports again, as the SDKs do.
@@ -14,24 +15,28 @@ import asyncio
 import json
 import math
 import os
+import re
+import socket
 import struct
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import grpc
 import psutil
+import uvicorn
 import uvloop
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     DESCRIPTOR,
     ExportMetricsServiceRequest,
     ExportMetricsServiceResponse,
 )
+from starlette.types import Receive, Scope, Send
 
 from bench.figures import Figure
 from bench.stand import cores, pinned
@@ -81,57 +86,125 @@ def _places(body: bytearray, wanted: bytes) -> list[int]:
     return found
 
 
-async def _export(port: int, key: str, machines: int, seconds: float) -> dict[str, float]:
-    at_ms = time.time_ns() // NS - HOURS_AGO * 3_600_000
+class _Throttled(Exception):
+    """Sent away for a while."""
+
+
+Call = Callable[[bytes], Awaitable[bytes]]
+"""Exports, and yields the answer."""
+
+
+@asynccontextmanager
+async def _over_grpc(port: int, key: str, machines: int) -> AsyncIterator[list[Call]]:
+    """One for each machine; several share a connection."""
     metadata = (("authorization", f"Bearer {key}"),)
     options = [("grpc.use_local_subchannel_pool", 1)]
     channels = [
         grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) for _ in range(-(-machines // PER_CONNECTION))
     ]
+
+    def made(channel: grpc.aio.Channel) -> Call:
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
+
+        async def export(body: bytes) -> bytes:
+            try:
+                return await call(body, metadata=metadata, timeout=30)
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
+                raise _Throttled from error
+
+        return export
+
+    yield [made(channels[number // PER_CONNECTION]) for number in range(machines)]
+    for channel in channels:
+        await channel.close()
+
+
+@asynccontextmanager
+async def _over_http(port: int, key: str, machines: int) -> AsyncIterator[list[Call]]:
+    """One for each machine, each with a connection of its own."""
+    head = (
+        f"POST /v1/metrics HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {key}\r\n"
+        "Content-Type: application/x-protobuf\r\nContent-Length: "
+    ).encode()
+    writers = []
+
+    async def made() -> Call:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writers.append(writer)
+
+        async def export(body: bytes) -> bytes:
+            writer.write(b"%b%d\r\n\r\n%b" % (head, len(body), body))
+            said = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"(?i)\r\ncontent-length: *([0-9]+)", said)
+            answer = await reader.readexactly(int(length[1]) if length else 0)
+            if b" 503 " in said[:16]:
+                raise _Throttled
+            if b" 200 " not in said[:16]:
+                raise RuntimeError(f"{said.decode()}{answer.decode(errors='replace')}")
+            return answer
+
+        return export
+
+    yield [await made() for _ in range(machines)]
+    for writer in writers:
+        writer.close()
+
+
+_WAYS: Final = {"grpc": _over_grpc, "http": _over_http}
+
+
+async def _export(way: str, port: int, key: str, machines: int, seconds: float) -> dict[str, float]:
+    at_ms = time.time_ns() // NS - HOURS_AGO * 3_600_000
     answered = partial = 0
     senders = [_Sender(number, at_ms) for number in range(machines)]
     over_s = 0.0
 
-    async def one(sender: _Sender, channel: grpc.aio.Channel, most: float = math.inf) -> None:
+    async def one(sender: _Sender, export: Call, most: float) -> None:
         nonlocal answered, partial
-        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
         done = 0
         while done < most and (most < math.inf or time.monotonic() < over_s):
             done += 1
             body = sender.next()
             while True:
                 try:
-                    answer = await call(body, metadata=metadata, timeout=30)
+                    answer = await export(body)
                     break
-                except grpc.aio.AioRpcError as error:
-                    if error.code() is not grpc.StatusCode.UNAVAILABLE:
-                        raise
+                except _Throttled:
                     await asyncio.sleep(0.5)
             answered += 1
             partial += bool(answer and ExportMetricsServiceResponse.FromString(answer).partial_success.error_message)
 
-    async def all_of_them(most: float = math.inf) -> None:
-        several = enumerate(senders)
-        await asyncio.gather(*(one(sender, channels[number // PER_CONNECTION], most) for number, sender in several))
+    async with _WAYS[way](port, key, machines) as calls:
 
-    await all_of_them(FIRST)
-    print(json.dumps({"answered": answered}), flush=True)
-    sys.stdin.readline()
-    answered = 0
-    began_s = time.monotonic()
-    over_s = began_s + seconds
-    await all_of_them()
-    took_s = time.monotonic() - began_s
-    for channel in channels:
-        await channel.close()
+        async def all_of_them(most: float = math.inf) -> None:
+            await asyncio.gather(*(one(sender, call, most) for sender, call in zip(senders, calls, strict=True)))
+
+        await all_of_them(FIRST)
+        print(json.dumps({"answered": answered}), flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        answered = 0
+        began_s = time.monotonic()
+        over_s = began_s + seconds
+        await all_of_them()
+        took_s = time.monotonic() - began_s
     return {"answered": answered, "partial": partial, "seconds": took_s}
 
 
+class _Run(NamedTuple):
+    """``pin``: what takes the exports has one core, PostgreSQL and the Collectors the other."""
+
+    way: str
+    machines: int
+    pin: bool
+
+
 @contextmanager
-def _collectors(port: int, key: str, machines: int, seconds: float, pin: bool) -> Iterator[subprocess.Popen[bytes]]:
-    command = [*(pinned(cores().others) if pin else ()), sys.executable, "-m", "bench.otlp", "part", str(port), key]
+def _collectors(run: _Run, port: int, key: str, seconds: float) -> Iterator[subprocess.Popen[bytes]]:
+    command = [*(pinned(cores().others) if run.pin else ()), sys.executable, "-m", "bench.otlp", "part", run.way]
     process = subprocess.Popen(
-        [*command, str(machines), str(seconds)],
+        [*command, str(port), key, str(run.machines), str(seconds)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "GRPC_VERBOSITY": "NONE"},
@@ -144,8 +217,11 @@ def _collectors(port: int, key: str, machines: int, seconds: float, pin: bool) -
         process.wait()
 
 
-async def _bare(port: int) -> None:
-    """What no server in Python can be cheaper than: takes exports and says that they are stored."""
+async def _bare(way: str, port: int) -> None:
+    """What no server of the same kind can be cheaper than: takes exports and says that they are stored."""
+    if way == "http":
+        await uvicorn.Server(uvicorn.Config(_nothing, port=port, log_config=None, access_log=False)).serve()
+        return
 
     async def answer(_: bytes, __: object) -> bytes:
         return b""
@@ -156,8 +232,17 @@ async def _bare(port: int) -> None:
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, {call: handler})])
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
-    print("listening", flush=True)
     await server.wait_for_termination()
+
+
+async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        return
+    while (await receive()).get("more_body", False):
+        pass
+    headers = [(b"content-type", b"application/x-protobuf"), (b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
 
 
 # ── what is measured ──────────────────────────────────────────────────────────────────────────────────
@@ -193,13 +278,11 @@ def _family(server: PrivateServer) -> list[psutil.Process]:
     return [parent, *parent.children(recursive=True)]
 
 
-def _driven(
-    server: psutil.Process, port: int, key: str, machines: int, seconds: float, pin: bool
-) -> tuple[dict[str, float], int]:
+def _driven(run: _Run, server: psutil.Process, port: int, key: str, seconds: float) -> tuple[dict[str, float], int]:
     """What the Collectors say, and how many exports they made before they were measured."""
-    if pin:
+    if run.pin:
         server.cpu_affinity([cores().measured])
-    with _collectors(port, key, machines, seconds, pin) as collectors:
+    with _collectors(run, port, key, seconds) as collectors:
         assert collectors.stdout is not None
         known = json.loads(collectors.stdout.readline() or "{}").get("answered", 0)
         before_s = _cpu_s([server])
@@ -211,38 +294,50 @@ def _driven(
     return {**said, "cpu_s": cpu_s}, known
 
 
-def _floor_us(machines: int, seconds: float, pin: bool) -> float:
+def _floor_us(run: _Run, seconds: float) -> float:
     """CPU of a call that does nothing."""
     port = free_port()
-    with subprocess.Popen([sys.executable, "-m", "bench.otlp", "bare", str(port)], stdout=subprocess.PIPE) as bare:
+    with subprocess.Popen([sys.executable, "-m", "bench.otlp", "bare", run.way, str(port)]) as bare:
         try:
-            assert bare.stdout is not None
-            bare.stdout.readline()
-            said, _ = _driven(psutil.Process(bare.pid), port, "none", machines, seconds, pin)
+            _wait_for(port)
+            said, _ = _driven(run, psutil.Process(bare.pid), port, "none", seconds)
         finally:
             bare.kill()
     return said["cpu_s"] / said["answered"] * 1e6
 
 
-def rate(machines: int, seconds: float, *, pin: bool) -> list[Figure]:
-    """``pin``: the aggregator on one core; PostgreSQL and the Collectors on the other."""
-    floor_us = _floor_us(machines, seconds / 3, pin)
+def _wait_for(port: int) -> None:
+    for _ in range(200):
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    raise RuntimeError("nobody listens")
+
+
+_TAKES: Final = {"grpc": "aggregator", "http": "api"}
+_PEERS: Final = {"grpc": "grpc.aio, doing nothing", "http": "uvicorn, doing nothing"}
+
+
+def rate(run: _Run, seconds: float) -> list[Figure]:
+    floor_us = _floor_us(run, seconds / 3)
     with _services() as (services, postgresql):
         key = _ingest_key(services)
-        aggregator = psutil.Process(services.of("aggregator")[0].popen.pid)
+        (process,) = services.of(_TAKES[run.way])
+        port = services.grpc_port if run.way == "grpc" else int(process.address.rpartition(":")[2])
         before_s = _cpu_s(_family(postgresql))
-        said, known = _driven(aggregator, services.grpc_port, key, machines, seconds, pin)
+        said, known = _driven(run, psutil.Process(process.popen.pid), port, key, seconds)
         server_s, own_s = _cpu_s(_family(postgresql)) - before_s, said["cpu_s"]
         stored = services.rows("SELECT count(*) FROM samples")[0][0]
     answered = said["answered"]
     if stored != known + answered or said["partial"]:
         raise RuntimeError(f"{said} and {stored} ticks are stored")
-    print(f"{answered:,.0f} exports stored, aggregator at {own_s / said['seconds']:.2f} of a core")
+    print(f"{answered:,.0f} exports stored, {process.name} at {own_s / said['seconds']:.2f} of a core")
+    of = "otlp" if run.way == "grpc" else f"otlp_{run.way}"
     return [
-        Figure("otlp_exports_per_s", answered / said["seconds"], "exports/s"),
-        Figure("otlp_exports_per_core_s", answered / own_s, "exports/s"),
-        Figure("otlp_cpu_us_per_export", own_s / answered * 1e6, "us", "grpc.aio, doing nothing", floor_us),
-        Figure("otlp_postgresql_cpu_us_per_export", server_s / (known + answered) * 1e6, "us"),
+        Figure(f"{of}_exports_per_s", answered / said["seconds"], "exports/s"),
+        Figure(f"{of}_exports_per_core_s", answered / own_s, "exports/s"),
+        Figure(f"{of}_cpu_us_per_export", own_s / answered * 1e6, "us", _PEERS[run.way], floor_us),
+        Figure(f"{of}_postgresql_cpu_us_per_export", server_s / (known + answered) * 1e6, "us"),
     ]
 
 
@@ -250,20 +345,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.otlp", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--machines", type=int, default=300)
     parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--http", action="store_true", help="over HTTP, not over gRPC")
     parser.add_argument("--spread", action="store_true", help="no process has a core of its own")
     given = parser.parse_args()
     size = len(ExportMetricsServiceRequest.FromString(_Sender(0, 10**12).next()).SerializeToString())
     print(f"{size:,} bytes an export, {sum(1 for _ in points(Host(cores=8).export(0)))} data points")
-    for figure in rate(given.machines, given.seconds, pin=not given.spread):
+    run = _Run("http" if given.http else "grpc", given.machines, pin=not given.spread)
+    for figure in rate(run, given.seconds):
         beside = f" ({figure.peer}: {figure.peer_value:,.4g}, {figure.ratio:.2f}x)" if figure.ratio else ""
         print(f"{figure.name} {figure.value:,.4g} {figure.unit}{beside}")
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["part"]:
-        _, _, port, key, machines, seconds = sys.argv
-        print(json.dumps(uvloop.run(_export(int(port), key, int(machines), float(seconds)))))
+        _, _, way, port, key, machines, seconds = sys.argv
+        print(json.dumps(uvloop.run(_export(way, int(port), key, int(machines), float(seconds)))))
     elif sys.argv[1:2] == ["bare"]:
-        uvloop.run(_bare(int(sys.argv[2])))
+        uvloop.run(_bare(sys.argv[2], int(sys.argv[3])))
     else:
         main()

@@ -22,9 +22,7 @@ OPEN = {
 }
 """Written out, so that opening another one is a change somebody sees."""
 ADMIN = {("GET", "/v1/keys"), ("POST", "/v1/keys"), ("DELETE", "/v1/keys/{key_id}")}
-OTLP = {("POST", "/v1/metrics")}
-"""They answer in the words of the protocol they speak: tests/api/test_otlp.py."""
-INGEST = {*OTLP, ("POST", "/v1/ingest/deployments")}
+INGEST = {("POST", "/v1/ingest/deployments")}
 READ_ANYWAY = {
     ("DELETE", "/v1/session"),
     ("POST", "/v1/settings/password"),
@@ -80,7 +78,6 @@ def test_every_path_of_the_document_is_asked() -> None:
         ("GET", "/openapi.json"),
         ("HEAD", "/health/live"),
         ("HEAD", "/health/ready"),
-        *OTLP,
     }
 
 
@@ -91,7 +88,7 @@ async def test_each_route_asks_for_its_scope(asking: Asking, keys: Keys, call: C
         answer = await client.request(call.method, call.address, content=b"{")
         assert answer.status_code == 401, answer.text
         assert answer.headers["www-authenticate"] == "Bearer"
-        assert call in OTLP or fields_of(answer) == []
+        assert fields_of(answer) == []
     for scope, allowed in ALLOWS.items():
         client = asking(bearing(getattr(keys, scope)))
         answer = await client.request(call.method, call.address, json={})
@@ -101,7 +98,7 @@ async def test_each_route_asks_for_its_scope(asking: Asking, keys: Keys, call: C
             assert answer.status_code != 403 or call.path == "/v1/settings/password"
         else:
             assert answer.status_code == 403
-            assert call in OTLP or fields_of(answer) == []
+            assert fields_of(answer) == []
 
 
 @pytest.mark.parametrize("call", sorted(OPEN))

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 import tocsin
+from tocsin.admission import Admission
 from tocsin.api import (
     deployments,
     heartbeats,
@@ -41,6 +42,7 @@ from tocsin.health import Readiness
 from tocsin.intake.intake import Intake
 from tocsin.lib.rates import RateLimit
 from tocsin.lib.security_headers import SecurityHeaders
+from tocsin.lib.threads import Threads
 from tocsin.otlp.door import Door
 
 TITLE = "Tocsin"
@@ -84,7 +86,6 @@ ROUTERS = (
     notifying.notifications_router,
     keys.router,
     heartbeats.router,
-    otlp.router,
     operations.router,
     reference.router,
 )
@@ -100,6 +101,7 @@ def create_app(context: ApiContext) -> FastAPI:
     app.state.context = context
     app.router.default = web_app.WebApp(context.web_dir)
     app.add_middleware(BodyLimit)
+    app.add_middleware(otlp.Otlp)  # it has a limit of its own
     app.add_middleware(SecurityHeaders)
     return app
 
@@ -137,6 +139,8 @@ def _lifespan(context: ApiContext) -> Callable[[FastAPI], Any]:
         async with AsyncExitStack() as running:
             app.state.calls = RateLimit(heartbeats.CALLS_PER_MINUTE)
             app.state.signing_in = running.enter_context(closing(SigningIn(context)))
+            asking = running.enter_context(closing(Threads("api-keys", 1)))
+            app.state.admission = Admission(context.store, context.clock, asking)
             app.state.otlp = _door(context)
             await running.enter_async_context(app.state.otlp.at_work())
             app.state.readiness = running.enter_context(closing(Readiness(context.store)))

@@ -15,19 +15,16 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
+from tocsin import admission
 from tocsin.api.context import ApiContext
 from tocsin.api.models import Problem
 from tocsin.api.problems import ApiProblem
 from tocsin.catalog import access
 from tocsin.catalog.access import Identity, Scope
-from tocsin.lib.log import get_logger
-from tocsin.store.engine import StoreError
 
 COOKIE: Final = "tocsin_session"
 REQUEST_HEADER: Final = "x-tocsin-request"
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-
-log = get_logger("api")
 
 
 def context_of(connection: HTTPConnection) -> ApiContext:
@@ -75,12 +72,8 @@ def identify(connection: HTTPConnection) -> Identity | None:
             identity = access.identify_key(conn, key, now_ms=now_ms)
         else:
             identity = access.identify_session(conn, token or "", now_ms=now_ms)
-    if identity is not None and identity.stale:
-        try:
-            with context.store.write() as conn:
-                access.note_use(conn, identity, now_ms=now_ms)
-        except StoreError as error:
-            log.info("api.use_not_noted", name=identity.name, error=str(error))
+    if identity is not None:
+        admission.note_use(context.store, identity, now_ms=now_ms)
     return identity
 
 
@@ -187,15 +180,20 @@ class GuardedRoute(APIRoute):
 
 
 async def authorize(request: Request, needed: Scope) -> Identity:
-    identity = await run_in_threadpool(identify, request)
+    identity = allowed(await run_in_threadpool(identify, request), needed)
+    if identity.session_hash is not None:
+        _refuse_forgery(request)
+    return identity
+
+
+def allowed(identity: Identity | None, needed: Scope) -> Identity:
+    """The same, if it is somebody who may."""
     if identity is None:
         raise ApiProblem(
             401,
             "Sign in, or send an API key as Authorization: Bearer or X-API-Key.",
             headers={"WWW-Authenticate": "Bearer"},
         )
-    if identity.session_hash is not None:
-        _refuse_forgery(request)
     if not identity.may(needed):
         raise ApiProblem(403, f"This needs the scope “{needed}”; {identity.name} has {', '.join(identity.scopes)}.")
     return identity

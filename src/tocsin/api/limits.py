@@ -11,8 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tocsin.api.problems import problem
 
 LARGEST_BODY_BYTES: Final = 1_000_000
-_UNLIMITED: Final = ("/ping/", "/v1/metrics")
-"""These limit what they read themselves: heartbeats keep the beginning, OTLP has its own limit and its own words."""
+_UNLIMITED: Final = "/ping/"
+"""Heartbeats limit what they read themselves: they keep the beginning."""
 _DETAIL: Final = "The body is larger than 1 MB."
 
 

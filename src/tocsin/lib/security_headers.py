@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # Styles are inline because the component library writes its variables that way; scripts never are.
@@ -22,7 +21,7 @@ CONTENT_SECURITY_POLICY: Final = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-_HEADERS: Final = {
+_ALL: Final = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -31,6 +30,11 @@ _HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+
+
+_HEADERS: Final = [(name.lower().encode(), value.encode()) for name, value in _ALL.items()]
+_OURS: Final = frozenset(name for name, _ in _HEADERS)
+_NOT_KEPT: Final = (b"cache-control", b"no-store")
 
 
 class SecurityHeaders:
@@ -46,10 +50,9 @@ class SecurityHeaders:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    headers[name] = value
-                headers.setdefault("Cache-Control", "no-store")
+                headers = [one for one in message.get("headers", ()) if one[0] not in _OURS]
+                says_what_is_kept = any(name == _NOT_KEPT[0] for name, _ in headers)
+                message["headers"] = [*headers, *_HEADERS, *(() if says_what_is_kept else (_NOT_KEPT,))]
             await send(message)
 
         await self._app(scope, receive, with_headers)

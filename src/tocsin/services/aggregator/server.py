@@ -14,6 +14,7 @@ from typing import Final
 import grpc
 
 from tocsin import wire
+from tocsin.admission import Admission
 from tocsin.home import Home, Introduction
 from tocsin.intake.intake import Intake
 from tocsin.lib.clock import Clock
@@ -95,7 +96,7 @@ class Aggregator:
     async def run(self, stop: asyncio.Event) -> None:
         """Until ``stop`` is set; calls under way then get STOP_S. Raises CannotListen."""
         asking, writing = Threads("aggregator", 4), Threads("aggregator-write", WRITES)
-        doorkeeper = Doorkeeper(self._store, self._clock, asking)
+        doorkeeper = Doorkeeper(Admission(self._store, self._clock, asking), self._clock)
         probing = Probing(
             store=self._store,
             clock=self._clock,

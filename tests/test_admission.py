@@ -1,0 +1,120 @@
+"""Whose a key is: remembered for a moment, and no longer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from tests.api.conftest import NOW_MS, migrated, store
+from tests.clocks import FakeClock
+from tocsin import admission
+from tocsin.admission import SURE_S, WRONG_S, Admission
+from tocsin.catalog import access
+from tocsin.catalog.access import Identity
+from tocsin.lib.threads import Threads
+from tocsin.store.engine import Store, StoreUnavailable
+
+__all__ = ["migrated", "store"]
+
+
+class Looked:
+    """Counts how often a key is looked up, and can say that the database is away."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.times = 0
+        self.is_away = False
+        really = access.identify_key
+
+        def identify_key(*given: object, **named: object) -> Identity | None:
+            self.times += 1
+            if self.is_away:
+                raise StoreUnavailable("gone")
+            return really(*given, **named)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(access, "identify_key", identify_key)
+
+
+@pytest.fixture
+def looked(monkeypatch: pytest.MonkeyPatch) -> Looked:
+    return Looked(monkeypatch)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(NOW_MS)
+
+
+@pytest.fixture
+def door(store: Store, clock: FakeClock) -> Iterator[Admission]:
+    with closing(Threads("asking", 1)) as asking:
+        yield Admission(store, clock, asking)
+
+
+@pytest.fixture
+def key(store: Store) -> str:
+    with store.write() as conn:
+        return access.create_key(conn, name="web-1", scopes=["ingest"], now_ms=NOW_MS)[1]
+
+
+def revoke(store: Store) -> None:
+    with store.write() as conn:
+        (row,) = access.list_keys(conn, limit=10)
+        access.revoke_key(conn, row.id, now_ms=NOW_MS)
+
+
+async def test_a_key_that_is_shown_all_the_time_is_looked_up_now_and_then(
+    door: Admission, key: str, clock: FakeClock, looked: Looked, store: Store
+) -> None:
+    for _ in range(20):
+        found = await door.identity(key)
+        assert found is not None
+        assert (found.name, found.scopes) == ("web-1", ("ingest",))
+        clock.tick(SURE_S / 10)
+    assert looked.times == 2
+    assert door.last(key) == found
+    with store.read() as conn:
+        assert [row.last_used_ms for row in access.list_keys(conn, limit=10)] == [NOW_MS]
+
+
+async def test_a_revoked_one_goes_on_no_longer_than_that(
+    door: Admission, key: str, clock: FakeClock, store: Store
+) -> None:
+    assert await door.identity(key) is not None
+    revoke(store)
+    assert await door.identity(key, sure_s=0) is None, "who is not to be sure asks at once"
+    assert await door.identity(key) is None, "and what it heard holds for the others"
+    clock.tick(WRONG_S)
+    assert await door.identity(key) is None
+
+
+async def test_a_wrong_one_is_not_looked_up_again_and_again(
+    door: Admission, clock: FakeClock, looked: Looked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(10):
+        assert await door.identity("tcs_wrong") is None
+    assert looked.times == 1
+    clock.tick(WRONG_S)
+    assert await door.identity("tcs_wrong") is None
+    assert looked.times == 2
+    monkeypatch.setattr(admission, "KEPT_WRONG", 3)
+    for number in range(4):
+        assert await door.identity(f"tcs_{number}") is None
+    assert await door.identity("tcs_wrong") is None
+    assert looked.times == 7, "of many the oldest is forgotten"
+
+
+async def test_while_the_database_is_away_nobody_is_turned_into_nobody(
+    door: Admission, key: str, clock: FakeClock, looked: Looked
+) -> None:
+    looked.is_away = True
+    with pytest.raises(StoreUnavailable):
+        await door.identity(key)
+    looked.is_away = False
+    assert await door.identity(key) is not None
+    looked.is_away = True
+    assert await door.identity(key) is not None, "it is sure of this one"
+    clock.tick(SURE_S)
+    with pytest.raises(StoreUnavailable):
+        await door.identity(key)
