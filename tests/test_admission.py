@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -76,6 +77,19 @@ async def test_a_key_that_is_shown_all_the_time_is_looked_up_now_and_then(
     assert door.last(key) == found
     with store.read() as conn:
         assert [row.last_used_ms for row in access.list_keys(conn, limit=10)] == [NOW_MS]
+
+
+async def test_many_who_show_one_key_at_once_ask_once(
+    door: Admission, key: str, clock: FakeClock, looked: Looked
+) -> None:
+    for times in (1, 2):
+        asking = [asyncio.ensure_future(door.identity(key)) for _ in range(50)]
+        await asyncio.sleep(0)
+        asking[0].cancel()
+        found = await asyncio.gather(*asking[1:])
+        assert {one.name for one in found if one is not None} == {"web-1"}
+        assert (None in found, looked.times) == (False, times)
+        clock.tick(SURE_S)
 
 
 async def test_a_revoked_one_goes_on_no_longer_than_that(

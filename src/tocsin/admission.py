@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
+from functools import partial
 from typing import Final
 
 from tocsin.catalog import access
@@ -32,6 +34,8 @@ class Admission:
         self._wrong: OrderedDict[str, float] = OrderedDict()
         """Keys that were wrong, each with when it was looked up, oldest first."""
         self._known: OrderedDict[str, tuple[Identity, float]] = OrderedDict()
+        self._asked: dict[str, asyncio.Task[Identity | None]] = {}
+        """Keys that are being looked up: whoever shows one meanwhile waits for the same answer."""
 
     def last(self, key: str) -> Identity:
         """Whose it was when it was found last. ``KeyError`` where it never was."""
@@ -47,6 +51,19 @@ class Admission:
         if known is not None and now_s - known[1] < sure_s:
             self._known.move_to_end(key)
             return known[0]
+        asked = self._asked.get(key)
+        if asked is None:
+            asked = self._asked[key] = asyncio.create_task(self._look_up(key))
+            asked.add_done_callback(partial(self._answered, key))
+        return await asyncio.shield(asked)  # of several who wait one may give up
+
+    def _answered(self, key: str, asked: asyncio.Task[Identity | None]) -> None:
+        del self._asked[key]
+        if not asked.cancelled():
+            asked.exception()  # all who asked may have given up
+
+    async def _look_up(self, key: str) -> Identity | None:
+        now_s = self._clock.monotonic()
         found = await self._threads.run(self._find, key)
         if found is None:
             self._wrong[key] = now_s
