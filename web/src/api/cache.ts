@@ -27,6 +27,8 @@ export const key = {
     ["target", id, "latency", from, to, stepS] as const,
   checks: (id: number, only: string, location: string) => ["target", id, "checks", only, location] as const,
   transitions: (id: number, location: string) => ["target", id, "transitions", location] as const,
+  transitionsIn: (id: number, from: string, to: string) =>
+    ["target", id, "transitions-in", from, to] as const,
   locationStates: (id: number) => ["target", id, "locations"] as const,
   evidence: (id: number, atMs: number, location: string) => ["evidence", id, atMs, location] as const,
   pings: (id: number) => ["target", id, "pings"] as const,
@@ -41,6 +43,10 @@ export const key = {
   tagBands: ["machine-bands"] as const,
   machine: (id: number) => ["machine", id] as const,
   machineTransitions: (id: number) => ["machine", id, "transitions"] as const,
+  machineTransitionsIn: (id: number, from: string, to: string) =>
+    ["machine", id, "transitions", from, to] as const,
+  deployments: (of: "target" | "machine", id: number, from: string, to: string) =>
+    ["deployments", of, id, from, to] as const,
   series: (id: number, names: readonly string[], from: string, to: string, stepS: number) =>
     ["machine", id, "series", names, from, to, stepS] as const,
 };

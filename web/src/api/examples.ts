@@ -1,6 +1,6 @@
-/** Targets as the API answers them, for tests. */
+/** Targets and deployments as the API answers them, for tests. */
 
-import type { Target } from "./types";
+import type { Deployment, Target } from "./types";
 
 export function exampleTarget(changes: Partial<Target> & { id: number }): Target {
   const target = {
@@ -36,4 +36,23 @@ export function exampleTarget(changes: Partial<Target> & { id: number }): Target
     ...changes,
   };
   return target as unknown as Target;
+}
+
+export function exampleDeployment(changes: Partial<Deployment> & { id: string }): Deployment {
+  return {
+    source: "",
+    service: "checkout-api",
+    environment: "production",
+    version: "v1.42.0",
+    status: "succeeded",
+    started_at: "2026-03-01T00:00:00.000Z",
+    finished_at: "2026-03-01T00:00:00.000Z",
+    description: "",
+    by: "ada",
+    url: "",
+    targets: [],
+    machines: [],
+    tags: [],
+    ...changes,
+  };
 }

@@ -24,6 +24,17 @@ export interface Range {
   to: string;
 }
 
+/** No page has more; of a window with more, the newest are marked. */
+export const MOST_MARKED = 1_000;
+
+/** The stretch of time a page has in sight. */
+export interface InSight {
+  named: Range;
+  /** Asked at the moment of the request, so that a window ending now moves with each refresh. */
+  rangeNow: () => Range;
+  endsNow: boolean;
+}
+
 interface LatencyWish {
   named: Range;
   /** Asked at the moment of the request, so that a window ending now moves with each refresh. */
@@ -81,6 +92,20 @@ export function useTransitions(id: number, location = "") {
       ),
     initialPageParam: undefined as string | undefined,
     getNextPageParam: (page) => page.next ?? undefined,
+  });
+}
+
+/** Every transition to mark on the charts: those of the window, and what began before and still stood in it. */
+export function useTransitionsIn(id: number, { named, rangeNow }: InSight) {
+  return useQuery<Page<Transition>>({
+    queryKey: key.transitionsIn(id, named.from, named.to),
+    queryFn: ({ signal }) =>
+      get<Page<Transition>>(
+        withQuery(`/v1/targets/${id}/transitions`, { ...rangeNow(), lasting: true, limit: MOST_MARKED }),
+        signal,
+      ),
+    placeholderData: keepPreviousData,
+    refetchInterval: usePolling(EVERY_MINUTE_MS, WHILE_BLIND_MS),
   });
 }
 

@@ -17,7 +17,11 @@ interface Message {
   removed?: Changes["removed"];
   machines?: MachineChanges["machines"];
   machines_removed?: MachineChanges["removed"];
-  transitions?: readonly (Transition & { target?: { id: number }; target_id?: number })[];
+  transitions?: readonly (Transition & {
+    target?: { id: number } | null;
+    machine?: { id: number } | null;
+    target_id?: number;
+  })[];
 }
 
 const FIRST_RETRY_MS = 500;
@@ -140,6 +144,9 @@ class LiveConnection {
         for (const transition of message.transitions ?? []) {
           const id = transition.target?.id ?? transition.target_id;
           if (id !== undefined) this.refreshTarget(id, true);
+          // One rule of a machine may change while another keeps its verdict, and its state tells nothing new.
+          if (transition.machine)
+            void queries.invalidateQueries({ queryKey: key.machineTransitions(transition.machine.id) });
         }
         for (const state of message.targets ?? []) this.refreshTarget(state.id, false);
         break;

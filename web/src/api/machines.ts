@@ -9,7 +9,7 @@ import {
 } from "@tanstack/react-query";
 import { key, queries } from "./cache";
 import { get, send, withQuery } from "./client";
-import type { Range } from "./history";
+import { MOST_MARKED, type InSight, type Range } from "./history";
 import { usePolling } from "./live";
 import type { Machine, MachineChange, MachineTransition, SeriesAnswer } from "./machineTypes";
 import { withTail, type Seen } from "./seriesTail";
@@ -68,6 +68,20 @@ export function useMachineTransitions(id: number) {
       ),
     initialPageParam: undefined as string | undefined,
     getNextPageParam: (page) => page.next ?? undefined,
+    refetchInterval: usePolling(EVERY_MINUTE_MS, WHILE_BLIND_MS),
+  });
+}
+
+/** Every transition to mark on the charts: those of the window, and what began before and still stood in it. */
+export function useMachineTransitionsIn(id: number, { named, rangeNow }: InSight) {
+  return useQuery<Page<MachineTransition>>({
+    queryKey: key.machineTransitionsIn(id, named.from, named.to),
+    queryFn: ({ signal }) =>
+      get<Page<MachineTransition>>(
+        withQuery(`/v1/machines/${id}/transitions`, { ...rangeNow(), lasting: true, limit: MOST_MARKED }),
+        signal,
+      ),
+    placeholderData: keepPreviousData,
     refetchInterval: usePolling(EVERY_MINUTE_MS, WHILE_BLIND_MS),
   });
 }

@@ -38,6 +38,7 @@ export type Check = Schemas["Check"];
 export type CheckResult = Check["result"];
 export type Phases = Schemas["Phases"];
 export type Transition = Schemas["Transition"];
+export type Deployment = Schemas["Deployment"];
 export type Ping = Schemas["Ping"];
 export type Latency = Schemas["Latency"];
 export type LatencyPoint = Schemas["LatencyPoint"];

@@ -3,15 +3,18 @@
 import { Button, SegmentedControl } from "@mantine/core";
 import { useMemo } from "react";
 import { useSearchParams } from "wouter";
-import { useMachineTransitions } from "@/api/machines";
+import { useDeployments } from "@/api/deployments";
+import { useMachineTransitionsIn } from "@/api/machines";
 import type { Machine } from "@/api/machineTypes";
-import type { Stretch } from "@/parts/chart/marks";
+import { stretchesOf } from "@/parts/chart/stretches";
+import { Unmarked } from "@/parts/chart/Unmarked";
+import { Deployments } from "@/parts/deployments/Deployments";
+import { marksOf } from "@/parts/deployments/marks";
 import { Loading } from "@/parts/States";
 import { sightFrom, WINDOWS, withWindow, withZoom } from "@/parts/windows";
-import { useNow } from "@/words/clock";
+import { clock, useNow } from "@/words/clock";
 import { ChartPanel } from "./charts/ChartPanel";
 import { chartsOf } from "./charts/specs";
-import { stretchesOf } from "./charts/stretches";
 import styles from "./Charts.module.css";
 
 const FALLBACK = "1h";
@@ -21,13 +24,16 @@ export default function Charts({ machine, loading }: { machine: Machine; loading
   const [parameters, setParameters] = useSearchParams();
   const now = useNow();
   const sight = sightFrom(parameters, FALLBACK, { bornMs: 0, intervalMs: machine.every_s * 1_000 });
-  const transitions = useMachineTransitions(machine.id);
+  const inSight = {
+    named: sight.named,
+    rangeNow: () => sight.rangeAt(clock.now()),
+    endsNow: sight.window !== null,
+  };
+  const transitions = useMachineTransitionsIn(machine.id, inSight);
+  const deployments = useDeployments("machine", machine.id, inSight);
   const charts = useMemo(() => chartsOf(machine.series ?? []), [machine.series]);
-  // A stretch that lasts ends with the drawing, wherever that is.
-  const stretches = useMemo<Stretch[]>(
-    () => stretchesOf(transitions.data?.pages.flatMap((page) => page.items) ?? []),
-    [transitions.data],
-  );
+  const stretches = useMemo(() => stretchesOf(transitions.data?.items ?? []), [transitions.data]);
+  const marks = useMemo(() => marksOf(deployments.data?.items ?? []), [deployments.data]);
 
   const choose = (name: string) => setParameters(withWindow(parameters, name));
   const zoom = (fromMs: number, toMs: number) => setParameters(withZoom(parameters, fromMs, toMs));
@@ -55,6 +61,7 @@ export default function Charts({ machine, loading }: { machine: Machine; loading
           <span className={styles.hint}>drag on a chart to zoom all of them</span>
         )}
       </div>
+      <Unmarked transitions={transitions} deployments={deployments} />
       {machine.series === undefined || (loading && charts.length === 0) ? (
         <Loading rows={6} label="Loading the charts" />
       ) : charts.length === 0 ? (
@@ -69,12 +76,14 @@ export default function Charts({ machine, loading }: { machine: Machine; loading
               sight={sight}
               spanMs={Date.parse(to) - Date.parse(from)}
               stretches={stretches}
+              marks={marks}
               zoom={zoom}
               reset={reset}
             />
           ))}
         </div>
       )}
+      <Deployments page={deployments.data} framed />
     </section>
   );
 }

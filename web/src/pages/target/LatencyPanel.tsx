@@ -3,15 +3,23 @@
 import { ActionIcon, Button, SegmentedControl } from "@mantine/core";
 import { useMemo, useState } from "react";
 import { useSearchParams } from "wouter";
-import { useLatency, useTransitions } from "@/api/history";
-import type { Latency } from "@/api/types";
+import { useDeployments } from "@/api/deployments";
+import { useLatency, useTransitionsIn } from "@/api/history";
+import type { Deployment, Latency } from "@/api/types";
+import type { Stretch } from "@/parts/chart/marks";
+import { stretchesOf } from "@/parts/chart/stretches";
+import { Unmarked } from "@/parts/chart/Unmarked";
+import { Deployments } from "@/parts/deployments/Deployments";
+import { marksOf, type Mark } from "@/parts/deployments/marks";
+import { Near } from "@/parts/deployments/Near";
 import { Icon } from "@/parts/Icon";
 import { Panel } from "@/parts/Panel";
 import { Empty, Failed, Loading, Stale } from "@/parts/States";
 import { clock } from "@/words/clock";
+import { tally } from "@/words/deployments";
 import { counted, latency as latencyWords } from "@/words/numbers";
 import { moment } from "@/words/time";
-import { gridOf, stretches } from "./chart/grid";
+import { gridOf } from "./chart/grid";
 import { LatencyChart } from "./chart/LatencyChart";
 import type { Mode } from "./chart/plot";
 import { LatencyTable } from "./LatencyTable";
@@ -34,11 +42,16 @@ export default function LatencyPanel({ id, createdAt, intervalS }: Props) {
     bornMs: Date.parse(createdAt),
     intervalMs: intervalS * 1_000,
   });
-  const { data, error, isPending, refetch } = useLatency(id, {
+  const inSight = {
     named: sight.named,
     rangeNow: () => sight.rangeAt(clock.now()),
-    stepS: intervalS,
-  });
+    endsNow: sight.window !== null,
+  };
+  const { data, error, isPending, refetch } = useLatency(id, { ...inSight, stepS: intervalS });
+  const transitions = useTransitionsIn(id, inSight);
+  const deployments = useDeployments("target", id, inSight);
+  const stretches = useMemo(() => stretchesOf(transitions.data?.items ?? []), [transitions.data]);
+  const marks = useMemo(() => marksOf(deployments.data?.items ?? []), [deployments.data]);
   const [mode, setMode] = useState<Mode>("percentiles");
   const [table, setTable] = useState(false);
 
@@ -99,14 +112,19 @@ export default function LatencyPanel({ id, createdAt, intervalS }: Props) {
         <Empty title="No check in this window">Choose a longer one, or wait for the next check.</Empty>
       ) : (
         <>
-          {error !== null && <Stale error={error} />}
+          {error !== null ? (
+            <Stale error={error} />
+          ) : (
+            <Unmarked transitions={transitions} deployments={deployments} />
+          )}
           {table ? (
             <LatencyTable latency={data} />
           ) : (
             <Drawing
-              id={id}
               latency={data}
               mode={mode}
+              stretches={stretches}
+              marks={marks}
               whole={sight.window !== null && spanOf(data) < sight.window.ms}
               zoom={zoom}
               reset={reset}
@@ -114,27 +132,25 @@ export default function LatencyPanel({ id, createdAt, intervalS }: Props) {
           )}
         </>
       )}
+      <Deployments page={deployments.data} />
     </Panel>
   );
 }
 
 interface DrawingProps {
-  id: number;
   latency: Latency;
   mode: Mode;
+  stretches: readonly Stretch[];
+  marks: readonly Mark[];
   /** All there is so far, which is less than the window. */
   whole: boolean;
   zoom: (fromMs: number, toMs: number) => void;
   reset: () => void;
 }
 
-function Drawing({ id, latency, mode, whole, zoom, reset }: DrawingProps) {
-  const transitions = useTransitions(id);
+function Drawing({ latency, mode, stretches, marks, whole, zoom, reset }: DrawingProps) {
   const [at, setAt] = useState<number | null>(null);
-  const shaded = useMemo(
-    () => stretches(transitions.data?.pages.flatMap((page) => page.items) ?? [], Date.parse(latency.to)),
-    [transitions.data, latency.to],
-  );
+  const [near, setNear] = useState<readonly Deployment[]>([]);
   const grid = useMemo(() => gridOf(latency), [latency]);
   const pointed = at === null ? null : (grid.points[at] ?? null);
   return (
@@ -146,14 +162,17 @@ function Drawing({ id, latency, mode, whole, zoom, reset }: DrawingProps) {
         point={pointed}
         at={at === null ? null : (grid.xs[at] ?? null)}
       />
+      <Near marks={marks} near={near} />
       <LatencyChart
         latency={latency}
         mode={mode}
-        stretches={shaded}
-        label={described(latency)}
+        stretches={stretches}
+        deployments={marks}
+        label={described(latency, marks)}
         onZoom={zoom}
         onReset={reset}
         onCursor={setAt}
+        onNear={setNear}
       />
     </figure>
   );
@@ -165,7 +184,7 @@ function spanOf({ from, to }: Latency): number {
 }
 
 /** The chart in a sentence, for who cannot see it. */
-function described({ from, to, points }: Latency): string {
+function described({ from, to, points }: Latency, marks: readonly Mark[]): string {
   const now = clock.now();
   const highest = points.reduce((high, point) => Math.max(high, point.max_ms ?? 0), 0);
   const medians = points
@@ -177,6 +196,7 @@ function described({ from, to, points }: Latency): string {
   return (
     `Latency from ${moment(Date.parse(from), now)} to ${moment(Date.parse(to), now)}: ` +
     `usually ${latencyWords(middle)}, at most ${latencyWords(highest)}; ${counted(checks, "check")}, ${failed} failed. ` +
+    (marks.length === 0 ? "" : `${tally(marks.map(({ deployment }) => deployment))}, listed below. `) +
     "The same as a table: button Show as a table."
   );
 }

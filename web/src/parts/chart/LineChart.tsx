@@ -5,6 +5,7 @@ import { useElementSize } from "@mantine/hooks";
 import { useEffect, useEffectEvent, useMemo, useRef } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
+import type { Deployment } from "@/api/types";
 import styles from "./Chart.module.css";
 import type { Frame } from "./frame";
 import { linePlot, plotData, type Current } from "./linePlot";
@@ -22,6 +23,7 @@ interface Props {
   onZoom: (fromMs: number, toMs: number) => void;
   onReset: () => void;
   onCursor: (index: number | null) => void;
+  onNear: (deployments: readonly Deployment[]) => void;
 }
 
 export function LineChart(props: Props) {
@@ -33,6 +35,7 @@ export function LineChart(props: Props) {
   const zoom = useEffectEvent(props.onZoom);
   const reset = useEffectEvent(props.onReset);
   const point = useEffectEvent(props.onCursor);
+  const near = useEffectEvent(props.onNear);
   const latest = useRef({ frame, current });
   const shape = useMemo(
     () => JSON.stringify(frame.lines.map(({ name, colour }) => [name, colour])),
@@ -65,6 +68,7 @@ export function LineChart(props: Props) {
       onZoom: (from, to) => zoom(from, to),
       onReset: () => reset(),
       onCursor: (index) => point(index),
+      onNear: (deployments) => near(deployments),
     });
     const made = new uPlot({ ...options, width, height }, plotData(latest.current.frame, stacked), element);
     plot.current = made;

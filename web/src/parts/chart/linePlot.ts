@@ -1,6 +1,9 @@
 /** uPlot's options for lines over their min–max envelopes, or kinds piled up; with levels, and marks for what happened. */
 
 import uPlot from "uplot";
+import type { Deployment } from "@/api/types";
+import { deploymentLayer, GLYPH_ROOM } from "@/parts/deployments/draw";
+import type { Mark } from "@/parts/deployments/marks";
 import { FONT, LONELY_POINTS, timeSpace, timeWords } from "./axes";
 import { piled, type Frame, type Line } from "./frame";
 import { mark, shade, type Colours, type Stretch } from "./marks";
@@ -15,6 +18,7 @@ export interface Level {
 export interface Current {
   range: { fromS: number; toS: number };
   stretches: readonly Stretch[];
+  deployments: readonly Mark[];
   levels: readonly Level[];
   top: number | null;
 }
@@ -31,10 +35,12 @@ interface Wanted {
   onZoom: (fromMs: number, toMs: number) => void;
   onReset: () => void;
   onCursor: (index: number | null) => void;
+  onNear: (deployments: readonly Deployment[]) => void;
 }
 
 export function linePlot(wanted: Wanted): Omit<uPlot.Options, "width" | "height"> {
-  const { lines, stacked, unit, ceiling, colour, current } = wanted;
+  const { lines, stacked, unit, ceiling, colour, current, onNear } = wanted;
+  const deployments = deploymentLayer({ marks: () => current().deployments, colour, onNear });
   return {
     ...(stacked ? piledSeries(lines, colour) : lineSeries(lines, colour)),
     legend: { show: false },
@@ -68,7 +74,8 @@ export function linePlot(wanted: Wanted): Omit<uPlot.Options, "width" | "height"
         grid: { show: false },
         ticks: { stroke: colour("--line"), width: 1, size: 4 },
         font: FONT,
-        size: 28,
+        size: 28 + GLYPH_ROOM,
+        gap: 5 + GLYPH_ROOM,
         space: timeSpace,
         values: (plot, splits, ...rest) => timeWords(current().range)(plot, splits, ...rest),
       },
@@ -84,8 +91,9 @@ export function linePlot(wanted: Wanted): Omit<uPlot.Options, "width" | "height"
       },
     ],
     hooks: {
-      drawClear: [(plot) => shade(plot, current().stretches, colour)],
+      drawClear: [(plot) => shade(plot, current().stretches, colour), deployments.behind],
       draw: [
+        deployments.over,
         (plot) => drawLevels(plot, current().levels, colour),
         (plot) => mark(plot, current().stretches, colour),
       ],
@@ -97,7 +105,7 @@ export function linePlot(wanted: Wanted): Omit<uPlot.Options, "width" | "height"
           plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
         },
       ],
-      setCursor: [(plot) => wanted.onCursor(plot.cursor.idx ?? null)],
+      setCursor: [(plot) => wanted.onCursor(plot.cursor.idx ?? null), deployments.pointed],
     },
   };
 }

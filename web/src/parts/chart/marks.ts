@@ -1,12 +1,13 @@
-/** What happened, drawn over and behind a chart's lines: stretches that were not well, each with its sign where it began. */
+/** What changed, drawn over and behind a chart's lines: stretches that were not well, and a sign where each change was. */
 
 import type uPlot from "uplot";
 import type { Verdict } from "@/api/types";
 
 export interface Stretch {
   fromS: number;
+  /** Infinity: it lasts. The same as `fromS`: a moment, which has a sign and no shade. */
   toS: number;
-  sign: Exclude<Verdict, "up">;
+  sign: Verdict;
 }
 
 /** A colour of tokens.css, by its name. */
@@ -16,6 +17,7 @@ export type Colours = (name: string) => string;
 export function shade(plot: uPlot, all: readonly Stretch[], colour: Colours): void {
   const { ctx } = plot;
   for (const { left, width, sign } of placed(plot, all)) {
+    if (width === null) continue;
     ctx.save();
     ctx.beginPath();
     ctx.rect(left, plot.bbox.top, Math.max(width, 1), plot.bbox.height);
@@ -38,25 +40,30 @@ export function shade(plot: uPlot, all: readonly Stretch[], colour: Colours): vo
   }
 }
 
-/** Above the lines: where each trouble began, with its sign. */
+/** Above the lines: where it changed, with the sign of what it changed to; of signs that would overlap, the worst. */
 export function mark(plot: uPlot, all: readonly Stretch[], colour: Colours): void {
   const { ctx } = plot;
   const size = 8 * devicePixelRatio;
-  for (const { began, sign } of placed(plot, all)) {
-    if (began === null) continue;
-    ctx.save();
+  const changes = placed(plot, all).filter(({ began }) => began);
+  ctx.save();
+  ctx.lineWidth = devicePixelRatio;
+  for (const { left, sign } of changes) {
     ctx.strokeStyle = colour(`--${sign}`);
-    ctx.fillStyle = colour(`--${sign}`);
-    ctx.lineWidth = devicePixelRatio;
+    ctx.globalAlpha = sign === "up" ? 0.3 : 0.5;
     ctx.beginPath();
-    ctx.moveTo(began, plot.bbox.top);
-    ctx.lineTo(began, plot.bbox.top + plot.bbox.height);
-    ctx.globalAlpha = 0.5;
+    ctx.moveTo(left, plot.bbox.top);
+    ctx.lineTo(left, plot.bbox.top + plot.bbox.height);
     ctx.stroke();
-    ctx.globalAlpha = 1;
-    drawSign(ctx, sign, began, plot.bbox.top - size * 0.7, size);
-    ctx.restore();
   }
+  ctx.globalAlpha = 1;
+  const taken: number[] = [];
+  for (const { left, sign } of changes.reverse()) {
+    if (taken.some((x) => Math.abs(x - left) < size)) continue;
+    taken.push(left);
+    ctx.strokeStyle = ctx.fillStyle = colour(`--${sign}`);
+    drawSign(ctx, sign, left, plot.bbox.top - size * 0.7, size);
+  }
+  ctx.restore();
 }
 
 function drawSign(
@@ -75,6 +82,7 @@ function drawSign(
   }
   ctx.arc(x, y, radius - 0.5, 0, 2 * Math.PI);
   ctx.stroke();
+  if (sign === "up") ctx.fill();
   if (sign === "degraded") {
     ctx.beginPath();
     ctx.arc(x, y, radius, Math.PI / 2, (3 * Math.PI) / 2);
@@ -84,9 +92,10 @@ function drawSign(
 
 interface Placed {
   left: number;
-  width: number;
-  /** Where it began, in canvas pixels; null when that lies before what is shown. */
-  began: number | null;
+  /** Null: a moment. */
+  width: number | null;
+  /** Whether it began within what is shown. */
+  began: boolean;
   sign: Stretch["sign"];
 }
 
@@ -94,13 +103,13 @@ function placed(plot: uPlot, all: readonly Stretch[]): Placed[] {
   const low = plot.scales.x?.min ?? 0;
   const high = plot.scales.x?.max ?? 0;
   return all
-    .filter(({ fromS, toS }) => toS > low && fromS < high)
+    .filter(({ fromS, toS }) => toS >= low && fromS < high)
     .map(({ fromS, toS, sign }) => {
       const left = plot.valToPos(Math.max(fromS, low), "x", true);
       return {
         left,
-        width: plot.valToPos(Math.min(toS, high), "x", true) - left,
-        began: fromS >= low ? left : null,
+        width: toS === fromS ? null : plot.valToPos(Math.min(toS, high), "x", true) - left,
+        began: fromS >= low,
         sign,
       };
     });

@@ -5,14 +5,17 @@ import { useIntersection } from "@mantine/hooks";
 import { useMemo, useState } from "react";
 import { useSeries } from "@/api/machines";
 import type { Machine, SeriesAnswer } from "@/api/machineTypes";
+import type { Deployment } from "@/api/types";
 import { highest, withGaps } from "@/parts/chart/frame";
 import { LineChart } from "@/parts/chart/LineChart";
 import type { Stretch } from "@/parts/chart/marks";
+import type { Mark } from "@/parts/deployments/marks";
 import { Icon } from "@/parts/Icon";
 import { Panel } from "@/parts/Panel";
 import { Failed, Loading, Stale } from "@/parts/States";
 import type { Sight } from "@/parts/windows";
 import { clock } from "@/words/clock";
+import { tally } from "@/words/deployments";
 import { moment } from "@/words/time";
 import styles from "./ChartPanel.module.css";
 import { ChartTable } from "./ChartTable";
@@ -26,17 +29,18 @@ interface Props {
   sight: Sight;
   spanMs: number;
   stretches: readonly Stretch[];
+  marks: readonly Mark[];
   zoom: (fromMs: number, toMs: number) => void;
   reset: () => void;
 }
 
-const HEIGHT = 180;
+const HEIGHT = 192;
 /** More cannot be told apart; all are in the table. */
 const MOST_LINES = 8;
 const GROUP = "machine";
 const TAIL_AT_MOST_MS = 60_000;
 
-export function ChartPanel({ chart, machine, sight, spanMs, stretches, zoom, reset }: Props) {
+export function ChartPanel({ chart, machine, sight, spanMs, stretches, marks, zoom, reset }: Props) {
   const [chosen, setChosen] = useState(chart.views[0]?.id ?? "");
   const [table, setTable] = useState(false);
   const view = chart.views.find((each) => each.id === chosen) ?? chart.views[0];
@@ -94,6 +98,7 @@ export function ChartPanel({ chart, machine, sight, spanMs, stretches, zoom, res
                 answer={data}
                 table={table}
                 stretches={stretches}
+                marks={marks}
                 zoom={zoom}
                 reset={reset}
               />
@@ -116,12 +121,14 @@ interface DrawingProps {
   answer: SeriesAnswer;
   table: boolean;
   stretches: readonly Stretch[];
+  marks: readonly Mark[];
   zoom: (fromMs: number, toMs: number) => void;
   reset: () => void;
 }
 
-function Drawing({ chart, view, machine, answer, table, stretches, zoom, reset }: DrawingProps) {
+function Drawing({ chart, view, machine, answer, table, stretches, marks, zoom, reset }: DrawingProps) {
   const [at, setAt] = useState<number | null>(null);
+  const [near, setNear] = useState<readonly Deployment[]>([]);
   const all = useMemo(() => view.lines(answer), [view, answer]);
   const frame = useMemo(
     () => withGaps(answer.at, answer.step_s, view.stacked === true ? all : highest(all, MOST_LINES)),
@@ -131,12 +138,13 @@ function Drawing({ chart, view, machine, answer, table, stretches, zoom, reset }
     () => ({
       range: { fromS: Date.parse(answer.from) / 1_000, toS: Date.parse(answer.to) / 1_000 },
       stretches,
+      deployments: marks,
       levels: view.levels?.(machine) ?? [],
       top: view.top?.(machine) ?? null,
     }),
-    [answer.from, answer.to, stretches, view, machine],
+    [answer.from, answer.to, stretches, marks, view, machine],
   );
-  const label = described(chart, answer, all.length);
+  const label = described(chart, answer, all.length, marks);
   if (table) return <ChartTable answer={answer} lines={all} unit={view.unit} label={label} />;
   return (
     <figure>
@@ -147,6 +155,8 @@ function Drawing({ chart, view, machine, answer, table, stretches, zoom, reset }
         at={at}
         left={all.length - frame.lines.length + answer.left_out}
         stepS={answer.step_s}
+        marks={marks}
+        near={near}
       />
       <LineChart
         frame={frame}
@@ -160,15 +170,25 @@ function Drawing({ chart, view, machine, answer, table, stretches, zoom, reset }
         onZoom={zoom}
         onReset={reset}
         onCursor={setAt}
+        onNear={setNear}
       />
     </figure>
   );
 }
 
-function described({ title }: ChartSpec, { from, to }: SeriesAnswer, lines: number): string {
+function described(
+  { title }: ChartSpec,
+  { from, to }: SeriesAnswer,
+  lines: number,
+  marks: readonly Mark[],
+): string {
   const now = clock.now();
+  const deployments =
+    marks.length === 0
+      ? ""
+      : ` ${tally(marks.map(({ deployment }) => deployment))}, listed below the charts.`;
   return (
     `${title} from ${moment(Date.parse(from), now)} to ${moment(Date.parse(to), now)}, ${lines} ` +
-    `${lines === 1 ? "line" : "lines"}. The same as a table: button ${title} as a table.`
+    `${lines === 1 ? "line" : "lines"}.${deployments} The same as a table: button ${title} as a table.`
   );
 }

@@ -1,8 +1,11 @@
-/** The legend: with the numbers under the cursor, or else the newest. */
+/** The legend: with the numbers under the cursor, or else the newest; and the deployments near it. */
 
+import type { Deployment } from "@/api/types";
 import type { Frame } from "@/parts/chart/frame";
 import { latest } from "@/parts/chart/frame";
 import type { Unit } from "@/parts/chart/units";
+import type { Mark } from "@/parts/deployments/marks";
+import { Near } from "@/parts/deployments/Near";
 import { clock } from "@/words/clock";
 import { moment } from "@/words/time";
 import styles from "./Readout.module.css";
@@ -17,12 +20,17 @@ interface Props {
   /** How many lines are not drawn. */
   left: number;
   stepS: number;
+  marks: readonly Mark[];
+  near: readonly Deployment[];
 }
 
-export function Readout({ frame, unit, envelope, at, left, stepS }: Props) {
+export function Readout({ frame, unit, envelope, at, left, stepS, marks, near }: Props) {
   const { lines } = frame;
   const only = lines.length === 1 && envelope;
   const moments = at === null ? undefined : frame.at[at];
+  const when = moments !== undefined && (
+    <span className={styles.at}>{moment(moments * 1_000, clock.now(), { seconds: stepS < 60 })}</span>
+  );
   return (
     <figcaption className={styles.readout} aria-hidden>
       {lines.length === 0 && <span>Nothing was sent in this time</span>}
@@ -39,8 +47,13 @@ export function Readout({ frame, unit, envelope, at, left, stepS }: Props) {
         </span>
       ))}
       {left > 0 && <span data-tip="The highest are drawn; all are in the table.">and {left} more</span>}
-      {moments !== undefined && (
-        <span className={styles.at}>{moment(moments * 1_000, clock.now(), { seconds: stepS < 60 })}</span>
+      {marks.length === 0 ? (
+        when
+      ) : (
+        <span className={styles.line}>
+          <Near marks={marks} near={near} />
+          {when}
+        </span>
       )}
     </figcaption>
   );

@@ -3,7 +3,6 @@ import { exampleAnswer, exampleMachine, exampleSeries, NOTHING, UNJUDGED } from 
 import type { OneSeries } from "@/api/machineTypes";
 import { CHARTS, chartsOf } from "./specs";
 import { stepFor } from "./step";
-import { stretchesOf } from "./stretches";
 
 function view(chart: string, id: string) {
   const found = CHARTS.find((each) => each.id === chart)?.views.find((each) => each.id === id);
@@ -100,28 +99,3 @@ it.each([
 ])("over %s ms a machine that reports every %s s has a point each %s s", (span, every, step) =>
   expect(stepFor(span, every)).toBe(step),
 );
-
-it("marks every transition to trouble, the worst last and so on top", () => {
-  const transition = (to: "up" | "down" | "unknown", at: string, ended_at: string | null) => ({
-    id: 1,
-    rule: "cpu",
-    from: "up" as const,
-    to,
-    at,
-    ended_at,
-    duration_s: 0,
-    reason: "",
-    location: null,
-    check_at: at,
-    has_evidence: false,
-  });
-  const found = stretchesOf([
-    transition("down", "1970-01-01T00:00:10Z", null),
-    transition("unknown", "1970-01-01T00:00:20Z", "1970-01-01T00:00:30Z"),
-    transition("up", "1970-01-01T00:00:05Z", null),
-  ]);
-  expect(found).toEqual([
-    { fromS: 20, toS: 30, sign: "unknown" },
-    { fromS: 10, toS: Infinity, sign: "down" },
-  ]);
-});

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import type { Latency, LatencyPoint, Transition } from "@/api/types";
+import type { Latency, LatencyPoint } from "@/api/types";
 import { lonely } from "@/parts/chart/lonely";
-import { column, gridOf, piled, stretches } from "./grid";
+import { column, gridOf, piled } from "./grid";
 
 const NONE = { dns_ms: null, connect_ms: null, tls_ms: null, first_byte_ms: null, transfer_ms: null };
 
@@ -64,38 +64,4 @@ describe("a regular grid", () => {
 
 it("finds values a line cannot show", () => {
   expect(lonely([null, 1, null, 2, 3, null, 4])).toEqual([1, 6]);
-});
-
-it("shades what was not well, to the end where it lasts", () => {
-  const transition = (
-    to: Transition["to"],
-    at: string,
-    ended: string | null,
-    rule = "reachable",
-  ): Transition => ({
-    id: 1,
-    rule,
-    from: "up",
-    to,
-    at,
-    ended_at: ended,
-    duration_s: 0,
-    reason: "",
-    location: "local",
-    check_at: at,
-    has_evidence: false,
-  });
-  const found = stretches(
-    [
-      transition("down", "2026-03-01T00:02:00.000Z", null),
-      transition("up", "2026-03-01T00:01:00.000Z", "2026-03-01T00:02:00.000Z"),
-      transition("degraded", "2026-03-01T00:00:00.000Z", "2026-03-01T00:01:00.000Z"),
-      transition("degraded", "2026-03-01T00:00:00.000Z", null, "certificate"),
-    ],
-    Date.parse("2026-03-01T00:03:00.000Z"),
-  );
-  expect(found.map(({ sign, fromS, toS }) => [sign, toS - fromS])).toEqual([
-    ["down", 60],
-    ["degraded", 60],
-  ]);
 });

@@ -1,7 +1,6 @@
 /** Latency on a regular grid: a step without a point is null, so that a gap is drawn as a gap. Pure. */
 
-import type { Latency, LatencyPoint, Transition } from "@/api/types";
-import type { Stretch } from "@/parts/chart/marks";
+import type { Latency, LatencyPoint } from "@/api/types";
 import { PHASES } from "@/parts/examination/phases";
 
 export type Column = (number | null)[];
@@ -51,19 +50,4 @@ export function piled(grid: Grid): Column[] {
 
 function measured(point: LatencyPoint): boolean {
   return PHASES.some(({ field }) => point.phases[field] !== null);
-}
-
-/** When it was not well, as stretches to shade. */
-export function stretches(transitions: readonly Transition[], nowMs: number): Stretch[] {
-  return transitions.flatMap(({ rule, to, at, ended_at }) =>
-    rule !== "reachable" || to === "up"
-      ? []
-      : [
-          {
-            fromS: Date.parse(at) / 1_000,
-            toS: (ended_at === null ? nowMs : Date.parse(ended_at)) / 1_000,
-            sign: to,
-          },
-        ],
-  );
 }

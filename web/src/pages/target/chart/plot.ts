@@ -1,8 +1,11 @@
 /** uPlot's options: percentile lines over a min–max envelope, or phases piled up; marks for what happened. */
 
 import type uPlot from "uplot";
+import type { Deployment } from "@/api/types";
 import { FONT, LONELY_POINTS, timeSpace, timeWords } from "@/parts/chart/axes";
 import { mark, shade, type Colours, type Stretch } from "@/parts/chart/marks";
+import { deploymentLayer, GLYPH_ROOM } from "@/parts/deployments/draw";
+import type { Mark } from "@/parts/deployments/marks";
 import { PHASES } from "@/parts/examination/phases";
 import { latency as latencyWords } from "@/words/numbers";
 import { column, piled, type Grid } from "./grid";
@@ -19,10 +22,12 @@ interface Wanted {
   grid: Grid;
   range: { fromS: number; toS: number };
   stretches: readonly Stretch[];
+  deployments: readonly Mark[];
   colour: Colours;
   onZoom: (fromMs: number, toMs: number) => void;
   onReset: () => void;
   onCursor: (index: number | null) => void;
+  onNear: (deployments: readonly Deployment[]) => void;
 }
 
 export const LINES = [
@@ -32,7 +37,8 @@ export const LINES = [
 ] as const;
 
 export function plotOf(wanted: Wanted): Plot {
-  const { mode, grid, colour, range } = wanted;
+  const { mode, grid, colour, range, onNear } = wanted;
+  const deployments = deploymentLayer({ marks: () => wanted.deployments, colour, onNear });
   // Where every check failed there is no latency, and no scale for it either.
   const measured = grid.points.some((point) => (point?.max_ms ?? null) !== null);
   const drawn = mode === "percentiles" ? percentiles(grid, colour) : phases(grid, colour);
@@ -65,7 +71,8 @@ export function plotOf(wanted: Wanted): Plot {
           grid: { show: false },
           ticks: { stroke: colour("--line"), width: 1, size: 4 },
           font: FONT,
-          size: 30,
+          size: 30 + GLYPH_ROOM,
+          gap: 5 + GLYPH_ROOM,
           space: timeSpace,
           values: timeWords(range),
         },
@@ -81,8 +88,8 @@ export function plotOf(wanted: Wanted): Plot {
         },
       ],
       hooks: {
-        drawClear: [(plot) => shade(plot, wanted.stretches, colour)],
-        draw: [(plot) => mark(plot, wanted.stretches, colour)],
+        drawClear: [(plot) => shade(plot, wanted.stretches, colour), deployments.behind],
+        draw: [deployments.over, (plot) => mark(plot, wanted.stretches, colour)],
         setSelect: [
           (plot) => {
             const { left, width } = plot.select;
@@ -91,7 +98,7 @@ export function plotOf(wanted: Wanted): Plot {
             plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
           },
         ],
-        setCursor: [(plot) => wanted.onCursor(plot.cursor.idx ?? null)],
+        setCursor: [(plot) => wanted.onCursor(plot.cursor.idx ?? null), deployments.pointed],
       },
     },
   };
