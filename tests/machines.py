@@ -336,8 +336,10 @@ async def _reports(
             at_ms: int | None = None
             if next_tick is not None:
                 at_ms = next_tick() if len(sent) < at_most else None
-            elif time.monotonic() >= due_s:
-                due_s, at_ms = due_s + machine.every_ms / 1000, _now_ms()
+            elif (now_s := time.monotonic()) >= due_s:
+                # Beats that passed while it stood still are left out: no machine measures twice in a millisecond.
+                due_s = max(due_s, now_s - machine.every_ms / 2000) + machine.every_ms / 1000
+                at_ms = _now_ms()
             if at_ms is None:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(machine.news.wait(), look_s)
