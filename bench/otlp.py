@@ -343,7 +343,7 @@ def rate(run: _Run, seconds: float) -> list[Figure]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.otlp", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--machines", type=int, default=300)
+    parser.add_argument("--machines", type=int, default=500)
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--http", action="store_true", help="over HTTP, not over gRPC")
     parser.add_argument("--spread", action="store_true", help="no process has a core of its own")
