@@ -5,7 +5,14 @@ import { clock } from "@/words/clock";
 import { key, queries } from "./cache";
 import type { Machine } from "./machineTypes";
 import { mergedTarget, mergedTargets, strangers, type Changes } from "./merge";
-import { hasNewMachines, mergedMachine, mergedMachines, type MachineChanges } from "./mergeMachines";
+import {
+  hasNewMachines,
+  hasTurned,
+  mergedMachine,
+  mergedMachines,
+  withNewTransitions,
+  type MachineChanges,
+} from "./mergeMachines";
 import type { Target, Transition } from "./types";
 
 export type LiveState = "live" | "reconnecting" | "paused";
@@ -122,31 +129,35 @@ class LiveConnection {
           targets: states,
           removed: known.filter((target) => !present.has(target.id)).map((target) => target.id),
         });
+        let turned: readonly number[] = [];
         if (message.machines !== undefined) {
           const there = new Set(message.machines.map((state) => state.id));
           const machines = queries.getQueryData<Machine[]>(key.machines) ?? [];
-          mergeMachines({
+          turned = mergeMachines({
             machines: message.machines,
             removed: machines.filter((machine) => !there.has(machine.id)).map((machine) => machine.id),
           });
         }
         // What happened while we were away is not in the message: ask for it.
-        if (this.state !== "live") void queries.invalidateQueries({ queryKey: key.overview });
+        if (this.state !== "live" || turned.length > 0)
+          void queries.invalidateQueries({ queryKey: key.overview });
+        refreshTransitions(withNewTransitions(turned, []));
         this.become("live");
         break;
       }
       case "changes": {
         merge({ targets: message.targets ?? [], removed: message.removed ?? [] });
-        mergeMachines({ machines: message.machines ?? [], removed: message.machines_removed ?? [] });
-        if ((message.transitions ?? []).length > 0) {
+        const turned = mergeMachines({
+          machines: message.machines ?? [],
+          removed: message.machines_removed ?? [],
+        });
+        const transitions = message.transitions ?? [];
+        if (transitions.length > 0 || turned.length > 0)
           void queries.invalidateQueries({ queryKey: key.overview });
-        }
-        for (const transition of message.transitions ?? []) {
+        refreshTransitions(withNewTransitions(turned, transitions));
+        for (const transition of transitions) {
           const id = transition.target?.id ?? transition.target_id;
           if (id !== undefined) this.refreshTarget(id, true);
-          // One rule of a machine may change while another keeps its verdict, and its state tells nothing new.
-          if (transition.machine)
-            void queries.invalidateQueries({ queryKey: key.machineTransitions(transition.machine.id) });
         }
         for (const state of message.targets ?? []) this.refreshTarget(state.id, false);
         break;
@@ -185,8 +196,9 @@ function merge(changes: Changes): void {
   }
 }
 
-function mergeMachines(changes: MachineChanges): void {
-  if (changes.machines.length === 0 && changes.removed.length === 0) return;
+/** Gives the machines with an open page that stand otherwise than it says. */
+function mergeMachines(changes: MachineChanges): readonly number[] {
+  if (changes.machines.length === 0 && changes.removed.length === 0) return [];
   const known = queries.getQueryData<Machine[]>(key.machines);
   if (known !== undefined) {
     queries.setQueryData(key.machines, mergedMachines(known, changes));
@@ -194,16 +206,21 @@ function mergeMachines(changes: MachineChanges): void {
     if (!arriving && hasNewMachines(known, changes))
       void queries.invalidateQueries({ queryKey: key.machines });
   }
+  const turned: number[] = [];
   for (const state of changes.machines) {
     const open = queries.getQueryData<Machine>(key.machine(state.id));
     if (open === undefined) continue;
     queries.setQueryData<Machine>(key.machine(state.id), mergedMachine(open, state));
-    if (open.verdict !== state.verdict || open.since !== state.since || open.reason !== state.reason) {
-      void queries.invalidateQueries({ queryKey: key.machine(state.id), exact: true });
-      void queries.invalidateQueries({ queryKey: key.machineTransitions(state.id) });
-      void queries.invalidateQueries({ queryKey: key.overview });
-    }
+    if (!hasTurned(open, state)) continue;
+    turned.push(state.id);
+    void queries.invalidateQueries({ queryKey: key.machine(state.id), exact: true });
   }
+  return turned;
+}
+
+/** Of open pages; closed ones only grow stale. */
+function refreshTransitions(machineIds: ReadonlySet<number>): void {
+  for (const id of machineIds) void queries.invalidateQueries({ queryKey: key.machineTransitions(id) });
 }
 
 export const live = new LiveConnection();

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { exampleAnswer, exampleMachine, exampleSeries, NOTHING } from "./machineExamples";
 import type { MachineState } from "./machineTypes";
-import { hasNewMachines, mergedMachines } from "./mergeMachines";
+import { hasNewMachines, hasTurned, mergedMachines, withNewTransitions } from "./mergeMachines";
 import { joined, withTail } from "./seriesTail";
 
 const known = [exampleMachine({ id: 1 }), exampleMachine({ id: 2 }), exampleMachine({ id: 3 })];
@@ -33,6 +33,25 @@ describe("live changes of machines", () => {
     expect(hasNewMachines(known, { machines: [state(3)], removed: [] })).toBe(false);
     expect(hasNewMachines(known, { machines: [state(4)], removed: [] })).toBe(true);
   });
+});
+
+describe("transitions of machines", () => {
+  it("are new where a machine stands otherwise, not where it was only heard of", () => {
+    const [first] = known;
+    if (first === undefined) throw new Error("nothing known");
+    expect(hasTurned(first, state(1, { last_seen: "2026-03-01T00:00:05.000Z" }))).toBe(false);
+    expect(hasTurned(first, state(1, { verdict: "down" }))).toBe(true);
+    expect(hasTurned(first, state(1, { since: "2026-03-01T00:00:05.000Z" }))).toBe(true);
+    expect(hasTurned(first, state(1, { reason: "cpu" }))).toBe(true);
+  });
+
+  it("are asked for once a message, whether its verdict, a transition or both are told", () =>
+    expect([
+      ...withNewTransitions(
+        [1, 2],
+        [{ machine: { id: 2 } }, { machine: { id: 3 } }, { machine: { id: 3 } }, {}, { machine: null }],
+      ),
+    ]).toEqual([1, 2, 3]));
 });
 
 describe("the tail of a window", () => {

@@ -37,6 +37,23 @@ export function hasNewMachines(known: readonly Machine[], changes: MachineChange
   return changes.machines.some((state) => !ids.has(state.id));
 }
 
+/** It stands otherwise than was known. */
+export function hasTurned(known: Machine, state: MachineState): boolean {
+  return known.verdict !== state.verdict || known.since !== state.since || known.reason !== state.reason;
+}
+
+/**
+ * The machines that have transitions nobody here has seen, each once: those that turned, and those that a transition is
+ * about. Either may come alone: a verdict is told before its transition, and after we were away without it; and one rule
+ * may change while another keeps the machine's verdict.
+ */
+export function withNewTransitions(
+  turned: readonly number[],
+  transitions: readonly { machine?: { id: number } | null }[],
+): ReadonlySet<number> {
+  return new Set([...turned, ...transitions.flatMap(({ machine }) => machine?.id ?? [])]);
+}
+
 /** Something differs, and it is not older than what is known: an answer over REST may have overtaken the message. */
 function isNews(machine: Machine, state: MachineState): boolean {
   if ((state.last_seen ?? "") < (machine.last_seen ?? "")) return false;

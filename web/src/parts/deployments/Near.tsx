@@ -3,7 +3,7 @@
 import type { Deployment } from "@/api/types";
 import { deploymentWords, tally } from "@/words/deployments";
 import { Glyph } from "./Glyph";
-import type { Mark } from "./marks";
+import { statusOf, type Mark } from "./marks";
 import styles from "./Near.module.css";
 
 interface Props {
@@ -14,12 +14,12 @@ interface Props {
 /** There as soon as any deployment is in sight, so that pointing at one moves nothing. */
 export function Near({ marks, near }: Props) {
   if (marks.length === 0) return null;
-  const status = near.some((each) => each.status === "failed") ? "failed" : (near[0]?.status ?? "succeeded");
+  const all = marks.map(({ deployment }) => deployment);
   return (
     <span className={styles.near} aria-hidden>
-      <Glyph of={status} />
+      <Glyph of={statusOf(near.length === 0 ? all : near)} />
       {near.length === 0 ? (
-        <span className={styles.words}>{tally(marks.map(({ deployment }) => deployment))}</span>
+        <span className={styles.words}>{tally(all)}</span>
       ) : (
         <b className={styles.words}>{deploymentWords(near)}</b>
       )}

@@ -19,7 +19,7 @@ export const GLYPH_ROOM = 12;
 export interface Layer {
   behind: (plot: uPlot) => void;
   over: (plot: uPlot) => void;
-  /** Tells which are near the pointer. */
+  /** Tells which are near the pointer. For setCursor, which uPlot also calls once made and after new data: none goes stale. */
   pointed: (plot: uPlot) => void;
 }
 

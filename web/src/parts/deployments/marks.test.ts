@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { exampleDeployment } from "@/api/examples";
 import type { Deployment } from "@/api/types";
-import { bandsOf, clustersOf, marksOf, nearest } from "./marks";
+import { bandsOf, clustersOf, marksOf, nearest, statusOf } from "./marks";
 
 const stamp = (seconds: number) => new Date(seconds * 1_000).toISOString();
 
@@ -59,6 +59,17 @@ describe("marks close to each other", () => {
       clusters(...Array.from({ length: 1_000 }, (_, at) => deployed(String(at), at / 10, at / 10))).length,
     ).toBe(5));
 });
+
+it.each<[Deployment["status"][], Deployment["status"]]>([
+  [["succeeded", "failed"], "failed"],
+  [["failed", "running"], "failed"],
+  [["succeeded", "running"], "running"],
+  [["running"], "running"],
+  [["canceled", "succeeded"], "succeeded"],
+  [["canceled"], "canceled"],
+])("%j together are %s", (statuses, expected) =>
+  expect(statusOf(statuses.map((status, at) => deployed(String(at), at, at, status)))).toBe(expected),
+);
 
 it("finds the nearest to the pointer, and none where none is near", () => {
   const found = clusters(deployed("a", 10, 10), deployed("b", 24, 24));

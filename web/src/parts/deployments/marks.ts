@@ -54,8 +54,8 @@ export function clustersOf(
 
 const LOUDEST = ["failed", "running", "succeeded", "canceled"] as const;
 
-/** A failed one among others must not go unseen. */
-function statusOf(deployments: readonly Deployment[]): Deployment["status"] {
+/** Of several together: a failed one among others must not go unseen. */
+export function statusOf(deployments: readonly Deployment[]): Deployment["status"] {
   return LOUDEST.find((status) => deployments.some((each) => each.status === status)) ?? "succeeded";
 }
 
