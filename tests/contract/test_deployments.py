@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -74,6 +75,17 @@ def test_it_is_kept_whole(store: Store) -> None:
     )
 
 
+def test_what_is_left_out_stays(store: Store) -> None:
+    tell(store, "run-1", environment="staging", status="failed", finished_at=at(-1))
+    tell(store, "run-1", description="rolled back")
+    tell(store, "run-1", status="running", started_at=at(-2))
+    with store.read() as conn:
+        (row,) = store_deployments.between(conn, from_ms=0, to_ms=2**53, limit=2)
+    one = row.deployment
+    assert (one.status, one.about.environment, one.about.description) == ("failed", "staging", "rolled back")
+    assert (one.started_ms, one.finished_ms) == (NOW_MS - 2 * MINUTE_MS, NOW_MS - MINUTE_MS)
+
+
 def test_reports_of_one_are_one(store: Store) -> None:
     assert tell(store, "run-1", status="running")
     assert not tell(store, "run-1", now_ms=NOW_MS + MINUTE_MS, version="v2")
@@ -118,11 +130,20 @@ def test_those_of_a_window(store: Store) -> None:
     tell(store, "within", started_at=at(-7), finished_at=at(-6))
     tell(store, "out of", started_at=at(-6), finished_at=at(1))
     tell(store, "after", started_at=at(0), finished_at=at(2))
-    tell(store, "never said to have ended", status="running", started_at=at(-11))
+    tell(store, "running, begun before", status="running", started_at=at(-11))
+    tell(store, "never said to have ended", status="running", started_at="2027-01-14T07:00:00Z")
     tell(store, "running", status="running", started_at=at(-5))
     window = (NOW_MS - 10 * MINUTE_MS, NOW_MS)
-    assert found(store, *window) == ["running", "out of", "within", "into"]
-    assert found(store, to_ms=NOW_MS - 11 * MINUTE_MS) == ["into", "before"]
+    those = ["running", "out of", "within", "running, begun before", "into"]
+    assert found(store, *window) == those
+    assert found(store, to_ms=NOW_MS - 11 * MINUTE_MS) == ["into", "before", "never said to have ended"]
+    with store.read() as conn:
+        read = partial(store_deployments.between, conn, from_ms=window[0], to_ms=window[1])
+        pages, before = [], None
+        while page := read(limit=2, before=before):
+            pages += page
+            before = page[-1].deployment.started_ms, page[-1].id
+    assert [row.key.outside_id for row in pages] == those
 
 
 def test_one_that_took_longer_than_any_does_is_found_where_it_began(store: Store) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 import time
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from tocsin.core.decide import State
 from tocsin.core.outcome import REACHABLE, StateKey, Subject
 from tocsin.core.slots import slot_offset_ms
 from tocsin.core.target import TARGET
-from tocsin.store import partitions, states, tables
+from tocsin.store import deployments, partitions, states, tables
 from tocsin.store.engine import Store
 
 _INDEX = re.compile(r"^ +(Index|UniqueConstraint|PrimaryKeyConstraint)\(")
@@ -38,6 +39,23 @@ def test_a_database_has_no_other_indexes_than_those(postgres_url: str) -> None:
     assert of_partitions <= found
     assert {name for name in found if not keys.match(name)} <= known
     assert known <= found
+
+
+def test_a_window_of_deployments_is_read_by_its_index_between_two_ends(tmp_path: Path) -> None:
+    """However many there were before it, and are not in it."""
+    store = Store(f"sqlite:///{tmp_path / 'tocsin.db'}")
+    store.migrate()
+    asked: list[str] = []
+    with store.read() as conn:
+
+        @event.listens_for(conn, "before_cursor_execute")
+        def note(_: Any, __: Any, statement: str, *___: Any) -> None:
+            asked.append(statement)
+
+        deployments.between(conn, from_ms=10**12, to_ms=2 * 10**12, limit=10)
+        (plan,) = conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {asked[0]}", (0,) * asked[0].count("?")).all()
+    store.close()
+    assert "USING INDEX ix_deployments_started_ms (started_ms>? AND started_ms<?)" in plan[3]
 
 
 def test_states_are_updated_in_place(postgres_url: str) -> None:

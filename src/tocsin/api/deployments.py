@@ -27,8 +27,8 @@ _EXAMPLE = {"id": "run-4711", "service": "checkout-api", "version": "v1.42.0", "
 @ingest_router.post(
     "/deployments",
     summary="Tell of a deployment",
-    response_model=models.Deployment,
-    responses={201: {"model": models.Deployment, "description": "It was not known before."}},
+    response_model=models.DeploymentBrief,
+    responses={201: {"model": models.DeploymentBrief, "description": "It was not known before."}},
 )
 def tell_deployment(
     given: Annotated[
@@ -36,11 +36,11 @@ def tell_deployment(
     ],
     context: Context,
 ) -> Response:
-    """When it begins, when it ends, or both at once. Reports of the same `source` and `id` are about the same one; they
-    may come twice and in any order. What a report leaves out stays as it was."""
+    """When it begins, when it ends, or both at once. Reports of the same `source` and `id` are about the same one,
+    whichever key they come with; they may come twice and in any order. What a report leaves out stays as it was."""
     with context.store.write() as conn:
         told = deployments.tell(conn, given, now_ms=context.clock.now_ms())
-    return answer(_deployment(told.row), 201 if told.is_new else 200)
+    return answer(_brief(told.row), 201 if told.is_new else 200)
 
 
 @router.get(
@@ -76,17 +76,24 @@ def list_deployments(
     return answer(listing([_deployment(row) for row in rows], following))
 
 
-def _deployment(row: DeploymentRow) -> dict[str, Any]:
-    status, started_ms, finished_ms, about = row.deployment
+def _brief(row: DeploymentRow) -> dict[str, Any]:
+    """No more than whoever told of it may know: a key that only pushes does not read."""
+    status, started_ms, finished_ms, _ = row.deployment
     return {
         "id": row.key.outside_id,
         "source": row.key.source,
-        "service": about.service,
-        "environment": about.environment,
-        "version": about.version,
         "status": status.value,
         "started_at": moment(started_ms),
         "finished_at": moment_or_none(finished_ms),
+    }
+
+
+def _deployment(row: DeploymentRow) -> dict[str, Any]:
+    about = row.deployment.about
+    return _brief(row) | {
+        "service": about.service,
+        "environment": about.environment,
+        "version": about.version,
         "description": about.description,
         "by": about.by,
         "url": about.url,

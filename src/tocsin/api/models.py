@@ -375,17 +375,22 @@ class TimelineEntry(Transition):
     )
 
 
-class Deployment(Answer):
-    """It concerns the targets and machines it names and those with any of its tags; where it names nothing, all."""
+class DeploymentBrief(Answer):
+    """How a deployment stands."""
 
     id: str = Field(description="What it is called at its source.", examples=["run-4711"])
     source: str = Field(description="Empty: its `id` alone says which it is.", examples=["github.com/shop/checkout"])
-    service: str = Field(examples=["checkout-api"])
-    environment: str = Field(examples=["production"])
-    version: str = Field(description="Empty: not said.", examples=["v1.42.0"])
     status: StatusName
     started_at: Moment
     finished_at: Moment | None = Field(description="Null: it is running, as far as is known.")
+
+
+class Deployment(DeploymentBrief):
+    """It concerns the targets and machines it names and those with any of its tags; where it names nothing, all."""
+
+    service: str = Field(examples=["checkout-api"])
+    environment: str = Field(examples=["production"])
+    version: str = Field(description="Empty: not said.", examples=["v1.42.0"])
     description: str
     by: str = Field(examples=["ada"])
     url: str = Field(description="Where to read more; empty: not said.", examples=["https://ci.example/run/4711"])

@@ -56,14 +56,22 @@ class DeploymentFields(BaseModel):
         description="Where it is made, if `id` alone does not say which it is.",
         examples=["github.com/shop/checkout"],
     )
-    environment: Tag = Field("production", description="Where to.")
+    environment: Tag | None = Field(
+        None,
+        description="Where to. Left out: `production`, unless an earlier report said another.",
+        examples=["staging"],
+    )
     version: Words = Field("", description="What of it: a version, a tag or a commit.", examples=["v1.42.0"])
-    status: StatusName = Field("succeeded", description="`canceled` is no failure.")
+    status: StatusName | None = Field(
+        None,
+        description="`canceled` is no failure. Left out: `succeeded`, unless an earlier report said how it ended.",
+    )
     started_at: AwareDatetime | None = Field(
-        None, description="RFC 3339. Left out: what an earlier report said, or else when it finished, or now."
+        None, description="RFC 3339. Left out: as an earlier report said, or else when it finished, or now."
     )
     finished_at: AwareDatetime | None = Field(
-        None, description="RFC 3339. Left out: now, unless it is `running`, which has no end."
+        None,
+        description="RFC 3339. Left out: as an earlier report of the same end said, or else now; none of `running`.",
     )
     description: Annotated[str, Field(max_length=1000), AfterValidator(plain_text)] = Field(
         "", description="What changed."
@@ -91,17 +99,15 @@ def tell(conn: Connection, given: Mapping[str, Any], *, now_ms: int) -> Told:
     written = validated(DeploymentFields, given)
     report = _report(written, now_ms)
     key = Key(written.source, written.id)
-    while True:
-        known = store_deployments.get_for_change(conn, key)
-        if known is not None:
-            deployment = after(known.deployment, report, now_ms=now_ms)
-            if deployment != known.deployment:
-                store_deployments.change(conn, known.id, deployment, at_ms=now_ms)
-            return Told(known._replace(deployment=deployment), is_new=False)
-        deployment = after(None, report, now_ms=now_ms)
-        number = store_deployments.add(conn, key, deployment, at_ms=now_ms)
-        if number is not None:
-            return Told(DeploymentRow(number, key, deployment), is_new=True)
+    fresh = after(None, report, now_ms=now_ms)
+    number = store_deployments.add(conn, key, fresh, at_ms=now_ms)
+    if number is not None:
+        return Told(DeploymentRow(number, key, fresh), is_new=True)
+    known = store_deployments.get_for_change(conn, key)
+    deployment = after(known.deployment, report, now_ms=now_ms)
+    if deployment != known.deployment:
+        store_deployments.change(conn, known.id, deployment, at_ms=now_ms)
+    return Told(known._replace(deployment=deployment), is_new=False)
 
 
 def _report(written: DeploymentFields, now_ms: int) -> Report:
@@ -125,7 +131,7 @@ def _report(written: DeploymentFields, now_ms: int) -> Report:
     )
     about = About(
         service=written.service,
-        environment=written.environment,
+        environment=written.environment or "",
         version=written.version,
         description=written.description,
         by=written.by,
@@ -134,7 +140,8 @@ def _report(written: DeploymentFields, now_ms: int) -> Report:
         machine_names=tuple(written.machines),
         tags=tuple(written.tags),
     )
-    return Report(Status(written.status), started_ms, finished_ms, about)
+    status = None if written.status is None else Status(written.status)
+    return Report(status, started_ms, finished_ms, about)
 
 
 def of_target(conn: Connection, target_id: int) -> Concerning:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, insert, literal, or_, select, tuple_, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, literal, or_, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from tocsin.core.deployment import About, Deployment, Status
 from tocsin.store import tables
@@ -16,6 +16,8 @@ D = tables.deployments.c
 
 LONGEST_MS: Final = 7 * 86_400_000
 """One that took longer is found by when it began, and no more by when it ended."""
+LONGEST_RUNNING_MS: Final = 86_400_000
+"""One whose end nobody has told for longer is not under way any more, as far as anybody knows."""
 
 _COLUMNS: Final = (
     D.id,
@@ -83,22 +85,20 @@ def _values(one: Deployment) -> dict[str, object]:
     }
 
 
-def get_for_change(conn: Connection, key: Key) -> DeploymentRow | None:
-    """Nobody else changes it until the transaction ends."""
-    statement = select(*_COLUMNS).where(D.source == key.source, D.outside_id == key.outside_id).with_for_update()
-    found = conn.execute(statement).one_or_none()
-    return None if found is None else _row(found)
-
-
 def add(conn: Connection, key: Key, one: Deployment, *, at_ms: int) -> int | None:
-    """Its number; None when somebody else has added it meanwhile."""
+    """Its number; None when it is there already, or somebody else was faster."""
     values = {**key._asdict(), **_values(one), "created_ms": at_ms, "updated_ms": at_ms}
-    try:
-        with conn.begin_nested():
-            number: int = conn.execute(insert(tables.deployments).values(values).returning(D.id)).scalar_one()
-    except IntegrityError:
-        return None
+    inserting = sqlite.insert if conn.dialect.name == "sqlite" else postgresql.insert
+    adding = inserting(tables.deployments).values(values)
+    unless_there = adding.on_conflict_do_nothing(index_elements=[D.source, D.outside_id])
+    number: int | None = conn.execute(unless_there.returning(D.id)).scalar()
     return number
+
+
+def get_for_change(conn: Connection, key: Key) -> DeploymentRow:
+    """One that is there. Nobody else changes it until the transaction ends."""
+    statement = select(*_COLUMNS).where(D.source == key.source, D.outside_id == key.outside_id).with_for_update()
+    return _row(conn.execute(statement).one())
 
 
 def change(conn: Connection, number: int, one: Deployment, *, at_ms: int) -> None:
@@ -114,11 +114,15 @@ def between(
     before: Position | None = None,
     concerning: Concerning | None = None,
 ) -> list[DeploymentRow]:
-    """Those under way at some time of [from_ms, to_ms), the one begun last first. What is under way still has a moment,
-    its beginning, and no length: nobody knows whether its end will ever be told."""
+    """Those under way at some time of [from_ms, to_ms), the one begun last first."""
     conditions = [
         D.started_ms < to_ms,
-        or_(D.started_ms >= from_ms, and_(D.started_ms >= from_ms - LONGEST_MS, D.finished_ms >= from_ms)),
+        D.started_ms >= from_ms - LONGEST_MS,
+        or_(
+            D.started_ms >= from_ms,
+            D.finished_ms >= from_ms,
+            and_(D.finished_ms.is_(None), D.started_ms >= from_ms - LONGEST_RUNNING_MS),
+        ),
     ]
     if before is not None:
         conditions.append(tuple_(D.started_ms, D.id) < before)

@@ -621,6 +621,7 @@ deployments = Table(
     Column("tags", JSON, nullable=False),  # list of str
     Column("created_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
+    # reports: the deployment each is about
     UniqueConstraint("source", "outside_id"),
     # charts: those of a window
     Index("ix_deployments_started_ms", "started_ms", "id"),

@@ -277,8 +277,8 @@ export interface paths {
         put?: never;
         /**
          * Tell of a deployment
-         * @description When it begins, when it ends, or both at once. Reports of the same `source` and `id` are about the same one; they
-         *     may come twice and in any order. What a report leaves out stays as it was.
+         * @description When it begins, when it ends, or both at once. Reports of the same `source` and `id` are about the same one,
+         *     whichever key they come with; they may come twice and in any order. What a report leaves out stays as it was.
          */
         post: operations["tell_deployment"];
         delete?: never;
@@ -1451,6 +1451,41 @@ export interface components {
             version: string;
         };
         /**
+         * DeploymentBrief
+         * @description How a deployment stands.
+         */
+        DeploymentBrief: {
+            /**
+             * Finished At
+             * @description Null: it is running, as far as is known.
+             */
+            finished_at: string | null;
+            /**
+             * Id
+             * @description What it is called at its source.
+             * @example run-4711
+             */
+            id: string;
+            /**
+             * Source
+             * @description Empty: its `id` alone says which it is.
+             * @example github.com/shop/checkout
+             */
+            source: string;
+            /**
+             * Started At
+             * Format: date-time
+             * @description RFC 3339, UTC, milliseconds.
+             * @example 2026-03-01T03:12:07.250Z
+             */
+            started_at: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "running" | "succeeded" | "failed" | "canceled";
+        };
+        /**
          * DeploymentFields
          * @description What may be sent for a deployment.
          */
@@ -1470,13 +1505,13 @@ export interface components {
             description: string;
             /**
              * Environment
-             * @description Where to.
-             * @default production
+             * @description Where to. Left out: `production`, unless an earlier report said another.
+             * @example staging
              */
-            environment: string;
+            environment?: string | null;
             /**
              * Finished At
-             * @description RFC 3339. Left out: now, unless it is `running`, which has no end.
+             * @description RFC 3339. Left out: as an earlier report of the same end said, or else now; none of `running`.
              */
             finished_at?: string | null;
             /**
@@ -1504,16 +1539,14 @@ export interface components {
             source: string;
             /**
              * Started At
-             * @description RFC 3339. Left out: what an earlier report said, or else when it finished, or now.
+             * @description RFC 3339. Left out: as an earlier report said, or else when it finished, or now.
              */
             started_at?: string | null;
             /**
              * Status
-             * @description `canceled` is no failure.
-             * @default succeeded
-             * @enum {string}
+             * @description `canceled` is no failure. Left out: `succeeded`, unless an earlier report said how it ended.
              */
-            status: "running" | "succeeded" | "failed" | "canceled";
+            status?: ("running" | "succeeded" | "failed" | "canceled") | null;
             /**
              * Tags
              * @description Targets and machines with any of these tags are concerned, too. With `targets` and `machines` empty as well: all are.
@@ -7298,7 +7331,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Deployment"];
+                    "application/json": components["schemas"]["DeploymentBrief"];
                 };
             };
             /** @description It was not known before. */
@@ -7307,7 +7340,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Deployment"];
+                    "application/json": components["schemas"]["DeploymentBrief"];
                 };
             };
             /** @description The address, or the body as a whole, cannot be read. */
