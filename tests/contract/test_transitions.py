@@ -5,12 +5,12 @@ from hypothesis import strategies as st
 
 from tests.contract.rows import add_machine, add_targets, key
 from tocsin.core.bands import CPU, REPORTING
-from tocsin.core.decide import Transition, Verdict
+from tocsin.core.decide import State, Transition, Verdict
 from tocsin.core.outcome import CERTIFICATE, HEADLINE, REACHABLE, StateKey, Subject
 from tocsin.core.samples import MACHINE
 from tocsin.core.target import TARGET
 from tocsin.core.uptime import CODES
-from tocsin.store import machines, transitions
+from tocsin.store import machines, states, transitions
 from tocsin.store.engine import Store
 from tocsin.store.transitions import StoredTransition
 
@@ -49,6 +49,43 @@ def test_a_subjects_transitions_are_newest_first_and_say_when_they_ended(store: 
         assert transitions.of_subject(conn, one.key.subject, from_ms=101, to_ms=201) == stored[:1]
         every_rule = transitions.of_subject(conn, one.key.subject, None, from_ms=0, to_ms=1_000)
         assert [found.transition for found in every_rule] == [two, certificate, one]
+
+
+def test_what_stood_when_a_window_began_is_among_its_transitions(store: Store) -> None:
+    """One under each rule, and only if it still did."""
+    several = [change(1, at_ms) for at_ms in (100, 200, 300, 500, 600)]
+    certificate = [change(1, at_ms, rule=CERTIFICATE) for at_ms in (150, 400)]
+    reporting = [change(1, at_ms, rule="reporting") for at_ms in (50, 250)]
+    add(store, *several, *certificate, *reporting, change(2, 350))
+    with store.write() as conn:
+        # As a verdict that moves leaves them; each state is there once.
+        states.write_many(conn, [(one.key, State()) for one in (several[0], certificate[0], reporting[0])])
+
+    def found(rule: str | None, from_ms: int, to_ms: int, *, limit: int | None = None) -> list[tuple[str, int]]:
+        with store.read() as conn:
+            rows: list[StoredTransition] = []
+            while page := transitions.of_subject(
+                conn,
+                key(1).subject,
+                rule,
+                from_ms=from_ms,
+                to_ms=to_ms,
+                limit=limit,
+                before=(rows[-1].transition.at_ms, rows[-1].id) if rows else None,
+                lasting=True,
+            ):
+                rows += page
+                if limit is None:
+                    break
+        return [(row.transition.key.rule, row.transition.at_ms) for row in rows]
+
+    those = [(REACHABLE, 500), (CERTIFICATE, 400), (REACHABLE, 300), ("reporting", 250)]
+    assert found(None, 401, 550) == those
+    assert found(None, 401, 550, limit=1) == found(None, 401, 550, limit=3) == those
+    assert found(None, 400, 550) == those, "what ended as it began is not among them"
+    assert found(REACHABLE, 700, 800) == [(REACHABLE, 600)]
+    assert found(None, 0, 60) == [("reporting", 50)]
+    assert found(None, 10, 20) == []
 
 
 def test_pages_join_up_without_a_gap_or_a_repeat(store: Store) -> None:

@@ -27,7 +27,7 @@ from tocsin.core.samples import MACHINE
 from tocsin.core.target import TARGET
 from tocsin.core.uptime import CODES, Ints
 from tocsin.store import fast
-from tocsin.store.tables import machines, targets, transitions
+from tocsin.store.tables import machines, states, targets, transitions
 
 _VERDICTS: Final = {verdict.value: verdict for verdict in Verdict}
 _CODES: Final = {verdict.value: code for verdict, code in CODES.items()}
@@ -126,11 +126,38 @@ def of_subject(
 ) -> list[StoredTransition]:
     """A subject's transitions that began in [from_ms, to_ms), newest first; ``rule`` None: under every rule.
     ``lasting``: and those that began before and stood at ``from_ms``."""
-    since = transitions.c.at_ms >= from_ms
-    if lasting:
-        since = or_(since, _ended_ms.is_(None), _ended_ms > from_ms)
-    statement = _of(subject, rule, location_id).where(since, transitions.c.at_ms < to_ms)
-    return _page(conn, statement, limit, before)
+    statement = _of(subject, rule, location_id).where(transitions.c.at_ms >= from_ms, transitions.c.at_ms < to_ms)
+    found = _page(conn, statement, limit, before)
+    left = None if limit is None else limit - len(found)
+    if lasting and left != 0:
+        standing = select(*_SELECTED).where(transitions.c.id.in_(_standing(conn, subject, rule, from_ms, location_id)))
+        found += _page(conn, standing.where(or_(_ended_ms.is_(None), _ended_ms > from_ms)), left, before)
+    return found
+
+
+def _standing(conn: Connection, subject: Subject, rule: str | None, at_ms: int, location_id: int) -> list[int]:
+    """The last transitions before ``at_ms``, one under each rule."""
+    state = states.c
+    last = (
+        select(_later.c.id)
+        .where(
+            _later.c.subject_kind == subject.kind,
+            _later.c.subject_id == subject.id,
+            _later.c.rule == state.rule,
+            _later.c.location_id == location_id,
+            _later.c.at_ms < at_ms,
+        )
+        .order_by(_later.c.at_ms.desc(), _later.c.id.desc())
+        .limit(1)
+        .correlate(states)
+        .scalar_subquery()
+    )
+    statement = select(last).where(
+        state.subject_kind == subject.kind, state.subject_id == subject.id, state.location_id == location_id
+    )
+    if rule is not None:
+        statement = statement.where(state.rule == rule)
+    return [number for number in conn.execute(statement).scalars() if number is not None]
 
 
 def recent(
