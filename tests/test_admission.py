@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import threading
+from collections.abc import AsyncIterator
 from contextlib import closing
 
 import pytest
@@ -15,7 +16,7 @@ from tocsin.admission import SURE_S, WRONG_S, Admission
 from tocsin.catalog import access
 from tocsin.catalog.access import Identity
 from tocsin.lib.threads import Threads
-from tocsin.store.engine import Store, StoreUnavailable
+from tocsin.store.engine import Store, StoreBusy, StoreUnavailable
 
 __all__ = ["migrated", "store"]
 
@@ -26,13 +27,20 @@ class Looked:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.times = 0
         self.is_away = False
+        self.begun = threading.Event()
+        self.hold: threading.Event | None = None
+        """A look ends no sooner."""
         really = access.identify_key
 
         def identify_key(*given: object, **named: object) -> Identity | None:
             self.times += 1
             if self.is_away:
                 raise StoreUnavailable("gone")
-            return really(*given, **named)  # type: ignore[arg-type]
+            found = really(*given, **named)  # type: ignore[arg-type]
+            self.begun.set()
+            if self.hold is not None:
+                self.hold.wait(10)
+            return found
 
         monkeypatch.setattr(access, "identify_key", identify_key)
 
@@ -48,9 +56,11 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def door(store: Store, clock: FakeClock) -> Iterator[Admission]:
-    with closing(Threads("asking", 1)) as asking:
-        yield Admission(store, clock, asking)
+async def door(store: Store, clock: FakeClock) -> AsyncIterator[Admission]:
+    with closing(Threads("asking", 2)) as asking:
+        made = Admission(store, clock, asking)
+        async with made.at_work():
+            yield made
 
 
 @pytest.fixture
@@ -75,6 +85,7 @@ async def test_a_key_that_is_shown_all_the_time_is_looked_up_now_and_then(
         clock.tick(SURE_S / 10)
     assert looked.times == 2
     assert door.last(key) == found
+    await asyncio.sleep(0.1)  # it is noted after the answer
     with store.read() as conn:
         assert [row.last_used_ms for row in access.list_keys(conn, limit=10)] == [NOW_MS]
 
@@ -90,6 +101,40 @@ async def test_many_who_show_one_key_at_once_ask_once(
         assert {one.name for one in found if one is not None} == {"web-1"}
         assert (None in found, looked.times) == (False, times)
         clock.tick(SURE_S)
+
+
+async def test_who_wants_to_be_sure_waits_for_no_look_that_was_begun_before(
+    door: Admission, key: str, looked: Looked, store: Store
+) -> None:
+    looked.hold = threading.Event()
+    early = asyncio.ensure_future(door.identity(key))
+    await asyncio.to_thread(looked.begun.wait, 10)
+    revoke(store)
+    late = asyncio.ensure_future(door.identity(key, sure_s=0))
+    await asyncio.sleep(0)
+    looked.hold.set()
+    assert await early is not None
+    assert await late is None
+
+
+async def test_what_is_no_key_is_neither_asked_about_nor_kept(door: Admission, looked: Looked) -> None:
+    for text in ("", "nonsense", "tcs_" + "x" * 5_000_000, "tcs_" + "é" * 97):
+        assert await door.identity(text) is None
+    assert looked.times == 0
+
+
+async def test_beyond_so_many_keys_at_once_the_next_is_to_come_again(
+    door: Admission, looked: Looked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "MOST_ASKED", 3)
+    looked.hold = threading.Event()
+    asking = [asyncio.ensure_future(door.identity(f"tcs_{number}")) for number in range(3)]
+    await asyncio.sleep(0)
+    with pytest.raises(StoreBusy, match="too many keys"):
+        await door.identity("tcs_3")
+    looked.hold.set()
+    assert await asyncio.gather(*asking) == [None] * 3
+    assert await door.identity("tcs_3") is None
 
 
 async def test_a_revoked_one_goes_on_no_longer_than_that(

@@ -7,10 +7,13 @@ import gzip
 import json
 import random
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, MutableMapping
+from typing import Any
 
 import httpx
 import pytest
+import structlog
+from fastapi import FastAPI
 from google.protobuf import json_format
 from google.rpc.error_details_pb2 import BadRequest
 from google.rpc.status_pb2 import Status
@@ -220,7 +223,10 @@ async def test_a_gzip_of_very_many_members_is_not_read_to_its_end(
 async def test_other_forms_are_not_taken(sender: Client) -> None:
     for headers in ({}, {"Content-Type": "text/plain"}, PROTOBUF | {"Content-Encoding": "zstd"}):
         assert refused(await sent(sender, BODY, headers), 415).code == 3
-    assert (await sender.get(PATH)).status_code == 405
+    for method in ("GET", "HEAD", "OPTIONS", "PUT", "DELETE"):
+        answer = await sender.request(method, PATH)
+        assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    assert (await sender.post(f"{PATH}/", content=BODY, headers=PROTOBUF)).status_code == 404
 
 
 async def test_what_is_too_large_is_not_read(sender: Client) -> None:
@@ -249,6 +255,34 @@ async def test_a_body_beyond_what_other_routes_take_is_fine(sender: Client) -> N
     assert answered(await sent(sender, many, PROTOBUF)).partial_success.rejected_data_points > 0
 
 
+async def test_its_answers_say_to_a_browser_what_all_do(sender: Client, asking: Asking) -> None:
+    for answer in (await sent(sender, BODY, PROTOBUF), await sent(asking(), BODY, PROTOBUF), await sender.get(PATH)):
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_who_goes_away_in_the_middle_is_told_nothing(
+    app: FastAPI, asking: Asking, keys: Keys, store: Store
+) -> None:
+    asking()  # it is started
+    parts: Iterator[MutableMapping[str, Any]] = iter(
+        [{"type": "http.request", "body": BODY[:50], "more_body": True}, {"type": "http.disconnect"}]
+    )
+    answered: list[MutableMapping[str, Any]] = []
+
+    async def receive() -> MutableMapping[str, Any]:
+        return next(parts)
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        answered.append(message)
+
+    headers = [(name.lower().encode(), value.encode()) for name, value in {**bearing(keys.ingest), **PROTOBUF}.items()]
+    scope = {"type": "http", "method": "POST", "path": PATH, "query_string": b"", "headers": headers}
+    with structlog.testing.capture_logs() as logged:
+        await app(scope, receive, send)
+    assert (answered, logged, stored(store)) == ([], [], [])
+
+
 # ── when it cannot ────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -263,13 +297,14 @@ async def test_when_the_database_is_away_it_says_when_to_come_back(
         for headers, body in ((PROTOBUF, BODY), (JSON, as_json())):
             answer = await sent(sender, body, headers)
             told = refused(answer, 503)
-            assert (told.code, told.message) == (14, "the database cannot be reached: gone")
+            assert (told.code, told.message) == (14, StoreUnavailable.outward)
+            assert "gone" not in answer.text
             assert int(answer.headers["retry-after"]) >= 1
     clock.tick(SURE_S)
     with monkeypatch.context() as broken:
         broken.setattr("tocsin.catalog.access.identify_key", away)
         answer = await sent(sender, BODY, PROTOBUF)
-        refused(answer, 503)
+        assert refused(answer, 503).message == StoreUnavailable.outward
         assert int(answer.headers["retry-after"]) >= 1
     answered(await sent(sender, BODY, PROTOBUF))
 

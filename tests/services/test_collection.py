@@ -503,7 +503,7 @@ async def test_while_the_database_is_away_nothing_is_acknowledged_and_the_stream
     await caller.say(machine.hello(), machine.layout_report(), ticked(tick))
     code, details = await caller.refused()
     assert code is Code.UNAVAILABLE
-    assert "the database cannot be reached" in details
+    assert details == StoreUnavailable.outward
     assert stored(centre) == []
     gate.fails = False
     again = Caller(channel, centre.key)

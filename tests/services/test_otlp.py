@@ -176,7 +176,7 @@ def test_when_the_database_is_away_it_is_said_when_to_come_back(
     with monkeypatch.context() as broken:
         broken.setattr("tocsin.intake.intake.Intake.write", away)
         found = exporter.refused(body(centre))
-    assert (found.code, found.words) == (Code.UNAVAILABLE, "the database cannot be reached: gone")
+    assert (found.code, found.words) == (Code.UNAVAILABLE, StoreUnavailable.outward)
     delay = RetryInfo()
     assert found.status.details[0].Unpack(delay)
     assert delay.retry_delay.ToTimedelta().total_seconds() == door.RETRY_AFTER_S

@@ -139,8 +139,9 @@ def _lifespan(context: ApiContext) -> Callable[[FastAPI], Any]:
         async with AsyncExitStack() as running:
             app.state.calls = RateLimit(heartbeats.CALLS_PER_MINUTE)
             app.state.signing_in = running.enter_context(closing(SigningIn(context)))
-            asking = running.enter_context(closing(Threads("api-keys", 1)))
+            asking = running.enter_context(closing(Threads("api-keys", 4)))
             app.state.admission = Admission(context.store, context.clock, asking)
+            await running.enter_async_context(app.state.admission.at_work())
             app.state.otlp = _door(context)
             await running.enter_async_context(app.state.otlp.at_work())
             app.state.readiness = running.enter_context(closing(Readiness(context.store)))

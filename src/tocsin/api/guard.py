@@ -73,7 +73,7 @@ def identify(connection: HTTPConnection) -> Identity | None:
         else:
             identity = access.identify_session(conn, token or "", now_ms=now_ms)
     if identity is not None:
-        admission.note_use(context.store, identity, now_ms=now_ms)
+        admission.note_use(context.store, identity, now_ms)
     return identity
 
 
@@ -180,20 +180,21 @@ class GuardedRoute(APIRoute):
 
 
 async def authorize(request: Request, needed: Scope) -> Identity:
-    identity = allowed(await run_in_threadpool(identify, request), needed)
+    identity = await run_in_threadpool(identify, request)
+    if identity is None:
+        raise nobody("Sign in, or send an API key as Authorization: Bearer or X-API-Key.")
     if identity.session_hash is not None:
         _refuse_forgery(request)
-    return identity
+    return allowed(identity, needed)
 
 
-def allowed(identity: Identity | None, needed: Scope) -> Identity:
-    """The same, if it is somebody who may."""
-    if identity is None:
-        raise ApiProblem(
-            401,
-            "Sign in, or send an API key as Authorization: Bearer or X-API-Key.",
-            headers={"WWW-Authenticate": "Bearer"},
-        )
+def nobody(words: str) -> ApiProblem:
+    """For who is not known."""
+    return ApiProblem(401, words, headers={"WWW-Authenticate": "Bearer"})
+
+
+def allowed(identity: Identity, needed: Scope) -> Identity:
+    """The same, if it may."""
     if not identity.may(needed):
         raise ApiProblem(403, f"This needs the scope “{needed}”; {identity.name} has {', '.join(identity.scopes)}.")
     return identity

@@ -28,7 +28,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tocsin.admission import Admission
-from tocsin.api.guard import allowed, key_of
+from tocsin.api.guard import allowed, key_of, nobody
 from tocsin.api.problems import RETRY_AFTER_S, ApiProblem, problem
 from tocsin.catalog.access import Identity
 from tocsin.catalog.access import Scope as KeyScope
@@ -78,7 +78,8 @@ async def _answer(request: Request) -> Response:
     except Throttled as throttled:
         return _status(request, 503, str(throttled), {"Retry-After": str(math.ceil(throttled.retry_after_s))})
     except StoreError as error:
-        return _status(request, 503, str(error), {"Retry-After": str(RETRY_AFTER_S)})
+        log.warning("api.store_unavailable", error=str(error))
+        return _status(request, 503, error.outward, {"Retry-After": str(RETRY_AFTER_S)})
     except ClientDisconnect:
         raise
     except Exception as error:
@@ -107,6 +108,8 @@ async def _identity(request: Request) -> Identity:
     admission: Admission = request.app.state.admission
     key = key_of(request)
     identity = None if key is None else await admission.identity(key)
+    if identity is None:
+        raise nobody("Send an API key as Authorization: Bearer or X-API-Key.")
     return allowed(identity, SCOPE)
 
 

@@ -21,7 +21,7 @@ from tocsin.catalog.access import TooManyFailures
 from tocsin.catalog.errors import Conflict, FieldError, Invalid, NotFound
 from tocsin.lib.log import get_logger
 from tocsin.lib.vault import VaultError
-from tocsin.store.engine import StoreBusy, StoreUnavailable
+from tocsin.store.engine import StoreError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
@@ -126,10 +126,9 @@ def answer_problems(app: FastAPI) -> None:
         return problem(429, str(error), headers={"Retry-After": str(error.retry_after_s)})
 
     def store(_: Request, error: Exception) -> Response:
+        assert isinstance(error, StoreError)
         log.warning("api.store_unavailable", error=str(error))
-        busy = isinstance(error, StoreBusy)
-        detail = "The database is busy." if busy else "The database cannot be reached or cannot write."
-        return problem(503, f"{detail} Try again shortly.", headers={"Retry-After": str(RETRY_AFTER_S)})
+        return problem(503, f"{error.outward} Try again shortly.", headers={"Retry-After": str(RETRY_AFTER_S)})
 
     def vault(_: Request, error: Exception) -> Response:
         log.error("api.secret_unreadable", error=str(error))
@@ -146,8 +145,7 @@ def answer_problems(app: FastAPI) -> None:
     app.add_exception_handler(NotFound, not_found)
     app.add_exception_handler(Conflict, conflict)
     app.add_exception_handler(TooManyFailures, too_many)
-    app.add_exception_handler(StoreBusy, store)
-    app.add_exception_handler(StoreUnavailable, store)
+    app.add_exception_handler(StoreError, store)
     app.add_exception_handler(VaultError, vault)
     app.add_exception_handler(Exception, ours)
 

@@ -44,6 +44,7 @@ SESSION_TOUCH_MS = 3_600_000
 """How much a session is used between two notes of it."""
 KEY_TOUCH_MS = 60_000
 KEY_BEGIN = "tcs_"
+LONGEST_KEY = 100
 _PREFIX_LENGTH = 8
 
 
@@ -163,8 +164,13 @@ def identify_session(conn: Connection, token: str, *, now_ms: int) -> Identity |
     )
 
 
+def may_be_key(text: str) -> bool:
+    """By its looks."""
+    return text.startswith(KEY_BEGIN) and len(text) <= LONGEST_KEY
+
+
 def identify_key(conn: Connection, key: str, *, now_ms: int) -> Identity | None:
-    if not key.startswith(KEY_BEGIN):
+    if not may_be_key(key):
         return None
     found = store_access.key_by_hash(conn, _digest(key))
     if found is None:

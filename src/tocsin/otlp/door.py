@@ -151,7 +151,7 @@ class _Export:
             _count(self.refusals)
             self.answer.set_result(_answer(self.refusals))
         elif isinstance(error, StoreError):
-            self.answer.set_exception(Throttled(str(error)))
+            self.answer.set_exception(Throttled(error.outward))
         else:
             self.answer.set_exception(error)
 
@@ -464,7 +464,9 @@ class Door:
                 await self._take(export)
             except Exception as error:
                 export.settle(error)
-                failed = error if isinstance(error, StoreError) else None
+                if isinstance(error, StoreError):
+                    log.warning("exports wait at their senders for the database", reason=str(error))
+                    failed = error
             else:
                 taken.append(export)
                 ticks_in_it += len(export.arrived) + len(export.late)
@@ -475,6 +477,7 @@ class Door:
         try:
             self._write_together(exports)
         except StoreError as error:
+            log.warning("exports wait at their senders for the database", reason=str(error), exports=len(exports))
             return [error] * len(exports)
         except Exception as error:
             if len(exports) == 1:

@@ -37,15 +37,24 @@ _MIGRATING_ATTEMPTS: Final = 5
 
 
 class StoreError(Exception):
-    """The store could not do it now. The transaction was rolled back; trying again later is right."""
+    """The store could not do it now. The transaction was rolled back; trying again later is right.
+
+    ``str()`` is for who runs Tocsin and may name a server; ``outward`` is a sentence for anybody.
+    """
+
+    outward = "The database cannot be asked now."
 
 
 class StoreBusy(StoreError):
     """Somebody else held a lock, or every connection, for too long."""
 
+    outward = "The database is busy."
+
 
 class StoreUnavailable(StoreError):
     """The database cannot be reached or cannot write: server gone, disk full, file not readable."""
+
+    outward = "The database cannot be reached or cannot write."
 
 
 class Store:

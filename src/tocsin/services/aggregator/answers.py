@@ -67,7 +67,8 @@ async def or_refused(call: str, work: Awaitable[T], context: Context) -> T:
     except IdentityInUse:
         await Refusal(Code.ALREADY_EXISTS, "another process has this worker's identity").answer(call, context)
     except StoreError as error:
-        await Refusal(Code.UNAVAILABLE, str(error), pushback=True).answer(call, context)
+        log.info("a worker waits for the database", reason=str(error))
+        await Refusal(Code.UNAVAILABLE, error.outward, pushback=True).answer(call, context)
     except Exception:
         log.exception("a call failed", call=call)
         await OUR_FAULT.answer(call, context)

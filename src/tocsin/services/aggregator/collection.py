@@ -189,7 +189,8 @@ class Collection:
         except IdentityInUse as in_use:
             stream.end(Refusal(Code.ALREADY_EXISTS, str(in_use), pushback=True))
         except StoreError as error:
-            stream.end(Refusal(Code.UNAVAILABLE, str(error), pushback=True))
+            log.info("a machine waits for the database", reason=str(error))
+            stream.end(Refusal(Code.UNAVAILABLE, error.outward, pushback=True))
         except (asyncio.CancelledError, grpc.aio.UsageError, grpc.aio.AbortError):
             raise
         except Exception:
@@ -345,7 +346,7 @@ class Collection:
         except StoreError as error:
             log.warning("samples wait at their collectors for the database", reason=str(error), ticks=len(batch))
             for stream in streams:
-                stream.end(Refusal(Code.UNAVAILABLE, str(error), pushback=True))
+                stream.end(Refusal(Code.UNAVAILABLE, error.outward, pushback=True))
         except Exception as error:
             if len(streams) == 1:
                 (stream,) = streams

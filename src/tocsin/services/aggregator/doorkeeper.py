@@ -63,7 +63,8 @@ class Doorkeeper(grpc.aio.ServerInterceptor):
         except Refusal as refusal:
             return _refusing(handler_call_details, refusal)
         except StoreError as error:
-            return _refusing(handler_call_details, Refusal(Code.UNAVAILABLE, str(error), pushback=True))
+            log.info("a key cannot be looked up now", reason=str(error))
+            return _refusing(handler_call_details, Refusal(Code.UNAVAILABLE, error.outward, pushback=True))
         except Exception:
             log.exception("a key cannot be looked up")
             return _refusing(handler_call_details, OUR_FAULT)

@@ -96,7 +96,8 @@ class Aggregator:
     async def run(self, stop: asyncio.Event) -> None:
         """Until ``stop`` is set; calls under way then get STOP_S. Raises CannotListen."""
         asking, writing = Threads("aggregator", 4), Threads("aggregator-write", WRITES)
-        doorkeeper = Doorkeeper(Admission(self._store, self._clock, asking), self._clock)
+        admission = Admission(self._store, self._clock, asking)
+        doorkeeper = Doorkeeper(admission, self._clock)
         probing = Probing(
             store=self._store,
             clock=self._clock,
@@ -114,7 +115,7 @@ class Aggregator:
         server.add_generic_rpc_handlers([probing.handlers(), collection.handlers(), otlp.handlers()])
         try:
             self.port = self._listen(server)
-            async with collection.at_work(), door.at_work():
+            async with admission.at_work(), collection.at_work(), door.at_work():
                 await server.start()
                 tls = self._settings.certificate_file is not None
                 log.info("workers far away and collectors may report", port=self.port, tls=tls)
