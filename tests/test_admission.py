@@ -117,6 +117,18 @@ async def test_who_wants_to_be_sure_waits_for_no_look_that_was_begun_before(
     assert await late is None
 
 
+async def test_when_it_stops_nobody_waits_on(store: Store, clock: FakeClock, looked: Looked) -> None:
+    looked.hold = threading.Event()
+    with closing(Threads("asking", 1)) as asking:
+        door = Admission(store, clock, asking)
+        async with door.at_work():
+            waiting = asyncio.ensure_future(door.identity("tcs_any"))
+            await asyncio.to_thread(looked.begun.wait, 10)
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(waiting, 5)
+        looked.hold.set()
+
+
 async def test_what_is_no_key_is_neither_asked_about_nor_kept(door: Admission, looked: Looked) -> None:
     for text in ("", "nonsense", "tcs_" + "x" * 5_000_000, "tcs_" + "é" * 97):
         assert await door.identity(text) is None

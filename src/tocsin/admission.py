@@ -80,6 +80,9 @@ class Admission:
             asked.set_exception(error)
             asked.exception()  # all who asked may have given up
             return
+        except asyncio.CancelledError:
+            asked.cancel()  # nobody looks any more
+            raise
         finally:
             if self._asked.get(key) is asked:
                 del self._asked[key]
